@@ -1,0 +1,39 @@
+package execution
+
+import "github.com/264bc8cf/epaxos/epaxos"
+
+// StateMachine is what a replica replicates. The service runs the same requests through it on
+// every replica, interfering ones in the same order everywhere.
+//
+// Threads: Footprint may be called by many goroutines at once and must be pure. Apply is called by
+// one goroutine at a time.
+//
+// Determinism: Apply must compute result and writes from view and payload alone: no clock, no
+// randomness, no map order, no memory of its own. A request that cannot be carried out (a failed
+// compare, a value of the wrong type) is a result like any other, the same on every replica.
+//
+// Durability: the machine keeps nothing. What it writes through the view is saved by the service,
+// together with the mark that the request was executed; after a crash both are there or neither,
+// and requests above the mark are applied again.
+type StateMachine interface {
+	// Footprint says which keys the request may touch, and how. An error refuses the request
+	// before it is proposed; the client sees its text. Footprints that are too wide cost
+	// concurrency; an Apply that leaves its footprint stops the replica.
+	Footprint(payload []byte) (epaxos.Footprint, error)
+	// Apply carries out one request. An error is a fault of this replica, not of the request,
+	// and stops it: going on would let replicas differ.
+	Apply(view View, payload []byte) (result []byte, err error)
+}
+
+// View is the state as one request may see and change it: the saved state under the writes of the
+// requests executed before. It is valid during the call of Apply only. A key outside the
+// footprint, or a write where the footprint has Read, is recorded as a fault that stops the
+// replica after Apply returns; the access itself reads nothing and writes nothing.
+type View interface {
+	// Get returns the value of a key, and whether there is one. The caller must not change it.
+	Get(key string) (value []byte, found bool)
+	// Put sets the value of a key. The view keeps value; the caller must not change it afterwards.
+	Put(key string, value []byte)
+	// Delete removes a key. Deleting what is not there is no fault.
+	Delete(key string)
+}

@@ -1,0 +1,41 @@
+package wire
+
+import "github.com/264bc8cf/epaxos/epaxos"
+
+// Format is the level of all encodings that this program writes; it reads FormatMin to Format.
+const (
+	FormatMin uint32 = 1
+	Format    uint32 = 1
+)
+
+// Hello opens a connection between two replicas, each way.
+type Hello struct {
+	Cluster     [16]byte
+	Replica     epaxos.ReplicaID
+	Incarnation uint64
+	FormatMin   uint32
+	FormatMax   uint32
+	Group       uint64 // the sender's newest durable group
+	// What the sender remembers of the receiver: the incarnation it knows, the newest group it ever heard of.
+	HeardIncarnation uint64
+	HeardGroup       uint64
+}
+
+// FrameHeader stands before the messages of a frame between replicas.
+type FrameHeader struct {
+	Group uint64 // the sender's newest durable group
+}
+
+// Group is what a replica saves in one turn.
+type Group struct {
+	Records  []epaxos.Record
+	Executed []epaxos.InstanceID // executed since the last group whose writes are in the same transaction
+	Heard    []Heard             // newest group heard of each peer; only those that changed
+}
+
+// Heard is what a replica remembers of a peer's log.
+type Heard struct {
+	Replica     epaxos.ReplicaID
+	Incarnation uint64
+	Group       uint64
+}
