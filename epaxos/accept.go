@@ -1,0 +1,89 @@
+package epaxos
+
+// Phase two: Figure 1, lines 20-34 (docs/protocol.md, A). Recovery proposes through the same door.
+
+// propose asks for votes on a value at a ballot this replica owns. B3: a ballot proposes at most
+// one value, so a round reaches this once.
+func (r *Replica) propose(in *instance, ballot Ballot, value Value, deps Dependencies) {
+	in.round = &round{
+		stage: accepting, ballot: ballot, sent: r.now, began: r.now,
+		votes: columns(0).with(r.column), value: value, deps: deps,
+	}
+	r.accept(in, ballot, value, deps)
+	r.broadcast(0, Accept{ID: in.id, Ballot: ballot, Value: value, Deps: deps})
+	r.concludeAccept(in)
+}
+
+// accept records the own vote.
+func (r *Replica) accept(in *instance, ballot Ballot, value Value, deps Dependencies) {
+	if value.Command != nil {
+		r.learn(in, value.Command)
+	}
+	in.promised, in.accepted = ballot, ballot
+	in.noOp, in.deps, in.phase = value.Kind == NoOp, deps, Accepted
+	r.save(in, true)
+}
+
+func (r *Replica) onAccept(from int, m Accept) bool {
+	in := r.locate(m.ID)
+	if in == nil || !r.validVector(m.Deps) || !m.Value.complete() || !r.owns(from, m.Ballot, in) {
+		return false
+	}
+	switch {
+	case in.phase == Committed:
+		r.sendDecision(from, in)
+	case m.Ballot.Less(in.promised):
+		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
+	case in.phase == Accepted && in.accepted == m.Ballot:
+		r.send(from, AcceptReply{ID: m.ID, Ballot: m.Ballot})
+	default:
+		r.abandonBelow(in, m.Ballot)
+		r.accept(in, m.Ballot, m.Value, m.Deps)
+		in.since = r.now
+		r.send(from, AcceptReply{ID: m.ID, Ballot: m.Ballot})
+		r.watchOver(in)
+	}
+	return true
+}
+
+func (r *Replica) onAcceptReply(from int, m AcceptReply) bool {
+	in := r.known(m.ID)
+	if in == nil {
+		return false
+	}
+	round := in.round
+	if round == nil || round.stage != accepting || round.ballot != m.Ballot {
+		return true
+	}
+	round.votes = round.votes.with(from)
+	r.concludeAccept(in)
+	return true
+}
+
+func (r *Replica) concludeAccept(in *instance) {
+	round := in.round
+	if round.votes.count() >= r.members.SlowQuorum() {
+		r.decide(in, round.ballot, round.value, round.deps)
+	}
+}
+
+// complete reports whether a value can be accepted as it stands.
+func (v Value) complete() bool {
+	return v.Kind == NoOp && v.Command == nil || v.Kind == Full && v.Command != nil
+}
+
+// owns reports whether the voter may lead the instance at the ballot.
+func (r *Replica) owns(from int, ballot Ballot, in *instance) bool {
+	if ballot.IsZero() {
+		return from == in.column
+	}
+	return ballot.Replica == r.members.Voters[from]
+}
+
+// abandonBelow ends a round of this replica that a higher ballot has overtaken.
+func (r *Replica) abandonBelow(in *instance, ballot Ballot) {
+	if in.round != nil && in.round.ballot.Less(ballot) {
+		in.round = nil
+		in.notBefore = r.now + r.backOff()
+	}
+}

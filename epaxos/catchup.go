@@ -1,0 +1,86 @@
+package epaxos
+
+import "time"
+
+// Learning what was missed (docs/protocol.md, L).
+
+// fetchBytesMax bounds the answer to one Fetch; the asker comes back for the rest.
+const fetchBytesMax = 512 << 10
+
+func (r *Replica) onFetch(from int, m Fetch) bool {
+	bytes := 0
+	for _, id := range m.IDs {
+		in := r.known(id)
+		if in == nil || in.phase != Committed {
+			continue
+		}
+		if in.command != nil && !in.noOp {
+			bytes += in.command.Size()
+		}
+		if bytes > fetchBytesMax {
+			break
+		}
+		r.sendDecision(from, in)
+	}
+	return true
+}
+
+// onTryRecover is a request of one that thinks this replica first in line. It is checked against
+// this replica's own beliefs, so that a confused peer starts no recoveries.
+func (r *Replica) onTryRecover(from int, m TryRecover) bool {
+	for _, id := range m.IDs {
+		in := r.locate(id)
+		if in == nil {
+			return false
+		}
+		if in.phase == Committed {
+			r.sendDecision(from, in)
+			continue
+		}
+		r.watchOver(in)
+		r.considerRecovery(in)
+	}
+	return true
+}
+
+// gossip tells all voters, now and then, how far this replica is.
+func (r *Replica) gossip() {
+	if r.now < r.gossipAt {
+		return
+	}
+	r.gossipAt = r.now + r.timing.Gossip
+	r.broadcast(0, Gossip{Epoch: r.members.Epoch, Executed: r.executed.Clone(), Tops: r.tops.Clone()})
+}
+
+func (r *Replica) onGossip(from int, m Gossip) bool {
+	if m.Epoch != r.members.Epoch || !r.validVector(m.Executed) || !r.validVector(m.Tops) {
+		return false
+	}
+	r.peers[from].executed = m.Executed
+	r.tops.Raise(m.Tops)
+	return true
+}
+
+// Restored ends the replay of saved records. Instances that are still undecided are looked after,
+// but none is continued at ballot 0: this replica may have asked for votes on a value it does not
+// remember, and a second value at one ballot breaks agreement (rule S4).
+func (r *Replica) Restored(now time.Duration) {
+	r.advance(now)
+	for column := range r.peers {
+		for slot := r.decided[column] + 1; slot <= r.tops[column]; slot++ {
+			if in := r.instances[r.members.ID(column, slot)]; in != nil {
+				in.since = now
+				r.watchOver(in)
+			}
+		}
+	}
+}
+
+// Forgotten reports an instance of this replica that peers know and it does not: its disk has lost
+// what it once promised, so it must not vote any more.
+func (r *Replica) Forgotten() (InstanceID, bool) {
+	if top := r.tops[r.column]; top >= r.nextSlot {
+		return r.members.ID(r.column, top), true
+	}
+	return InstanceID{}, false
+}

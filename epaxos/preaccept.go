@@ -1,0 +1,131 @@
+package epaxos
+
+// Phase one at ballot 0: Figure 1, lines 8-20 of "Making Democracy Work" (docs/protocol.md, P).
+
+// lead starts a new instance of this replica for the command. Choosing the initial dependencies
+// and entering the index are one step, across all keys of the command: else two commands of this
+// replica could miss each other and both commit.
+func (r *Replica) lead(command *Command, proposals []ProposalID) {
+	id := InstanceID{Epoch: r.members.Epoch, Replica: r.id, Slot: r.nextSlot}
+	r.nextSlot++
+	in := r.instance(id, r.column)
+	in.initial = make(Dependencies, r.members.N())
+	r.index.Raise(command.Footprint, in.initial)
+	in.deps = in.initial
+	in.phase = PreAccepted
+	in.proposals, in.led = proposals, true
+	r.learn(in, command)
+	r.save(in, true)
+	r.stats.Led++
+
+	in.round = &round{
+		stage: preAccepting, sent: r.now, began: r.now,
+		votes: columns(0).with(r.column), union: in.initial.Clone(), matching: 1,
+	}
+	r.broadcast(0, PreAccept{ID: id, Command: command, Initial: in.initial})
+	r.watchOver(in)
+	r.concludePreAccept(in)
+}
+
+func (r *Replica) onPreAccept(from int, m PreAccept) bool {
+	in := r.locate(m.ID)
+	if in == nil || from != in.column || m.Command == nil || !r.validVector(m.Initial) ||
+		m.Initial[in.column] >= m.ID.Slot {
+		return false
+	}
+	switch {
+	case in.phase == Committed:
+		r.sendDecision(from, in)
+	case !in.promised.IsZero():
+		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
+	case in.phase == PreAccepted:
+		r.send(from, PreAcceptReply{ID: m.ID, Deps: in.deps})
+	case in.phase == Initial:
+		in.initial = m.Initial
+		in.deps = m.Initial.Clone()
+		r.index.Raise(m.Command.Footprint, in.deps)
+		// Of its own column the command leader knows everything below the slot, and nothing above
+		// is a dependency: PreAccepts that overtake each other would make an instance depend on
+		// later ones, or on itself (rule D2).
+		in.deps[in.column] = m.Initial[in.column]
+		in.phase = PreAccepted
+		r.learn(in, m.Command)
+		r.save(in, true)
+		r.send(from, PreAcceptReply{ID: m.ID, Deps: in.deps})
+		r.watchOver(in)
+	}
+	return true
+}
+
+func (r *Replica) onPreAcceptReply(from int, m PreAcceptReply) bool {
+	in := r.known(m.ID)
+	if in == nil || !r.validVector(m.Deps) {
+		return false
+	}
+	round := in.round
+	if round == nil || round.stage != preAccepting || round.votes.has(from) {
+		return true
+	}
+	if !m.Deps.CoversAll(in.initial) || m.Deps[in.column] != in.initial[in.column] {
+		return false
+	}
+	round.votes = round.votes.with(from)
+	round.union.Raise(m.Deps)
+	if m.Deps.Equal(in.initial) {
+		round.matching++
+	}
+	r.concludePreAccept(in)
+	return true
+}
+
+// concludePreAccept commits on the fast path as soon as a fast quorum answered the initial
+// dependencies, and takes the slow path as soon as that has become impossible (rule P4).
+func (r *Replica) concludePreAccept(in *instance) {
+	round := in.round
+	switch {
+	case round.matching >= r.members.FastQuorum():
+		r.stats.Fast++
+		r.decide(in, Ballot{}, in.value(), in.initial)
+	case round.votes.count() < r.members.SlowQuorum():
+	case round.matching+r.outstanding(round.votes) < r.members.FastQuorum():
+		r.takeSlowPath(in)
+	case round.patience == 0:
+		round.patience = r.now + min(r.timing.FastPathWait, (r.now-round.began)/4)
+		r.impatient = append(r.impatient, in)
+	}
+}
+
+// outstanding counts the voters that may still answer.
+func (r *Replica) outstanding(votes columns) int {
+	count := 0
+	for column := range r.peers {
+		if !votes.has(column) && !r.peers[column].suspected {
+			count++
+		}
+	}
+	return count
+}
+
+func (r *Replica) takeSlowPath(in *instance) {
+	r.stats.Slow++
+	r.propose(in, Ballot{}, in.value(), in.round.union)
+}
+
+// settleImpatient ends the wait for a fast quorum where it would last longer than the second round
+// trip it could save: a quarter of the time the slow quorum took, and never above FastPathWait.
+func (r *Replica) settleImpatient() {
+	kept := r.impatient[:0]
+	for _, in := range r.impatient {
+		round := in.round
+		if round == nil || round.stage != preAccepting {
+			continue
+		}
+		if r.outstanding(round.votes)+round.matching < r.members.FastQuorum() || r.now >= round.patience {
+			r.takeSlowPath(in)
+			continue
+		}
+		kept = append(kept, in)
+	}
+	clear(r.impatient[len(kept):])
+	r.impatient = kept
+}

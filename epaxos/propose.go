@@ -1,0 +1,298 @@
+package epaxos
+
+import (
+	"errors"
+	"time"
+)
+
+// Admission: how many commands this replica leads at a time (docs/protocol.md, L). The bound on
+// own instances that are proposed and not yet executed here bounds every strongly connected
+// component by the number of voters times the bound, and ends the livelock of components that
+// grow for ever ("There Is More Consensus in Egalitarian Parliaments", SOSP 2013, section 4.9).
+
+// ErrOverloaded: the queue of requests waiting for room is full. The request was not proposed.
+var ErrOverloaded = errors.New("too many requests wait for room; try again later")
+
+// gatherBytesMax bounds the requests that one instance takes from the queue of a key.
+const gatherBytesMax = 64 << 10
+
+// pending is a command that waits for room.
+type pending struct {
+	command   *Command
+	proposals []ProposalID
+	cancelled bool
+}
+
+// pointKey names a key of a point access.
+type pointKey struct {
+	space Space
+	key   string
+}
+
+// contended is a key of own instances in flight.
+type contended struct {
+	readers, writers int // own instances in flight; an access that is not a Read counts as writer
+	queue            []*pending
+}
+
+type admission struct {
+	limits        Limits
+	queued        int
+	inFlight      int
+	inFlightBytes int
+	keys          map[pointKey]*contended
+	queue         []*pending              // waiting for room of any kind, in order of arrival
+	byProposal    map[ProposalID]*pending // what can be cancelled
+}
+
+func newAdmission(limits Limits) admission {
+	return admission{limits: limits, keys: map[pointKey]*contended{}, byProposal: map[ProposalID]*pending{}}
+}
+
+// Propose asks for a request to be executed. It is led at once if there is room, else queued; if
+// the queue is full the error is ErrOverloaded and nothing has happened.
+func (r *Replica) Propose(now time.Duration, id ProposalID, request Request, footprint Footprint) error {
+	r.advance(now)
+	if r.admission.queued >= r.admission.limits.Queue {
+		return ErrOverloaded
+	}
+	command := &Command{Requests: []Request{request}, Footprint: footprint}
+	p := &pending{command: command, proposals: []ProposalID{id}}
+	r.admission.queued++
+	r.admit(p)
+	return nil
+}
+
+// Cancel drops a proposal that was never part of an instance, or whose instances all became
+// no-ops. It reports whether it did; then the request has not been and will not be applied.
+func (r *Replica) Cancel(id ProposalID) bool {
+	p := r.admission.byProposal[id]
+	if p == nil {
+		return false
+	}
+	delete(r.admission.byProposal, id)
+	p.cancelled = true
+	p.command = nil
+	r.admission.queued--
+	return true
+}
+
+// admit leads a command or puts it where it waits for the first thing it lacks.
+func (r *Replica) admit(p *pending) {
+	a := &r.admission
+	if !a.room() {
+		a.enqueue(p)
+		a.queue = append(a.queue, p)
+		return
+	}
+	if key := a.blocking(p.command.Footprint); key != nil {
+		a.enqueue(p)
+		key.queue = append(key.queue, p)
+		return
+	}
+	r.leadPending(p, nil)
+}
+
+func (a *admission) enqueue(p *pending) {
+	if len(p.proposals) == 1 {
+		a.byProposal[p.proposals[0]] = p
+	}
+}
+
+// room reports whether one more instance may be in flight. A single command is always admitted,
+// however large.
+func (a *admission) room() bool {
+	return a.inFlight == 0 || a.inFlight < a.limits.InFlight && a.inFlightBytes < a.limits.InFlightBytes
+}
+
+// blocking finds a key whose window is full for this footprint.
+func (a *admission) blocking(footprint Footprint) *contended {
+	for i := range footprint {
+		access := &footprint[i]
+		if access.Range || access.Mode == Everything {
+			continue
+		}
+		key := a.keys[pointKey{access.Space, access.Key}]
+		if key == nil {
+			continue
+		}
+		busy := key.writers
+		if access.Mode != Read {
+			busy += key.readers
+		}
+		if busy >= a.limits.InFlightPerKey {
+			return key
+		}
+	}
+	return nil
+}
+
+// leadPending leads a command together with what the queue of its key can add to it.
+func (r *Replica) leadPending(p *pending, key *contended) {
+	a := &r.admission
+	a.take(p)
+	command, proposals := p.command, p.proposals
+	if key != nil {
+		command, proposals = r.gather(command, proposals, key)
+	}
+	a.enter(command)
+	r.lead(command, proposals)
+}
+
+// take removes a command from the accounts of the queue.
+func (a *admission) take(p *pending) {
+	a.queued -= len(p.proposals)
+	if len(p.proposals) == 1 {
+		delete(a.byProposal, p.proposals[0])
+	}
+}
+
+// gather unites a command on one key with those that wait for the same key and no other. Hot and
+// cold keys are never mixed: a mixed instance would spread the conflicts of one to the other.
+func (r *Replica) gather(command *Command, proposals []ProposalID, key *contended) (*Command, []ProposalID) {
+	if !command.onePoint() {
+		return command, proposals
+	}
+	gathered := &Command{
+		Requests:  command.Requests[:len(command.Requests):len(command.Requests)],
+		Footprint: Footprint{command.Footprint[0]},
+	}
+	bytes := command.Size()
+	for len(key.queue) > 0 && len(gathered.Requests) < r.admission.limits.Gather {
+		next := key.queue[0]
+		if next.cancelled {
+			key.queue = key.queue[1:]
+			continue
+		}
+		if bytes += next.command.Size(); bytes > gatherBytesMax || !next.command.onePoint() ||
+			next.command.Footprint[0].Key != gathered.Footprint[0].Key ||
+			next.command.Footprint[0].Space != gathered.Footprint[0].Space {
+			break
+		}
+		key.queue = key.queue[1:]
+		r.admission.take(next)
+		gathered.Requests = append(gathered.Requests, next.command.Requests...)
+		proposals = append(proposals[:len(proposals):len(proposals)], next.proposals...)
+		if mode := next.command.Footprint[0].Mode; !mode.CommutesWith(gathered.Footprint[0].Mode) {
+			gathered.Footprint[0].Mode = Write
+		}
+	}
+	return gathered, proposals
+}
+
+func (c *Command) onePoint() bool {
+	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
+}
+
+// enter counts a command as in flight.
+func (a *admission) enter(command *Command) {
+	a.inFlight++
+	a.inFlightBytes += command.Size()
+	for i := range command.Footprint {
+		access := &command.Footprint[i]
+		if access.Range || access.Mode == Everything {
+			continue
+		}
+		name := pointKey{access.Space, access.Key}
+		key := a.keys[name]
+		if key == nil {
+			key = &contended{}
+			a.keys[name] = key
+		}
+		if access.Mode == Read {
+			key.readers++
+		} else {
+			key.writers++
+		}
+	}
+}
+
+// Executed tells that the instances were executed here, or passed as no-ops, which makes room.
+func (r *Replica) Executed(now time.Duration, ids []InstanceID) {
+	r.advance(now)
+	for _, id := range ids {
+		in := r.instances[id]
+		if in == nil || in.executed {
+			continue
+		}
+		in.executed = true
+		if in.column == r.column && in.led {
+			r.leave(in.command)
+		}
+	}
+	r.serveQueue()
+}
+
+// leave ends the flight of a command and lets those that waited for its keys follow.
+func (r *Replica) leave(command *Command) {
+	a := &r.admission
+	a.inFlight--
+	a.inFlightBytes -= command.Size()
+	for i := range command.Footprint {
+		access := &command.Footprint[i]
+		if access.Range || access.Mode == Everything {
+			continue
+		}
+		name := pointKey{access.Space, access.Key}
+		key := a.keys[name]
+		if access.Mode == Read {
+			key.readers--
+		} else {
+			key.writers--
+		}
+		r.serveKey(key)
+		if key.readers+key.writers == 0 && len(key.queue) == 0 {
+			delete(a.keys, name)
+		}
+	}
+}
+
+// serveKey leads what waited for a key, as far as there is room.
+func (r *Replica) serveKey(key *contended) {
+	a := &r.admission
+	for len(key.queue) > 0 {
+		next := key.queue[0]
+		switch {
+		case next.cancelled:
+			key.queue = key.queue[1:]
+		case a.blocking(next.command.Footprint) == key:
+			return
+		case !a.room() || a.blocking(next.command.Footprint) != nil:
+			key.queue = key.queue[1:]
+			r.admit(next)
+		default:
+			key.queue = key.queue[1:]
+			r.leadPending(next, key)
+		}
+	}
+	key.queue = nil
+}
+
+// serveQueue leads what waited for room.
+func (r *Replica) serveQueue() {
+	a := &r.admission
+	for len(a.queue) > 0 && a.room() {
+		next := a.queue[0]
+		a.queue = a.queue[1:]
+		if !next.cancelled {
+			r.admit(next)
+		}
+	}
+}
+
+// proposeAgain gives the requests of an own instance that became a no-op another instance. The
+// no-op executes nothing, so nothing can happen twice.
+func (r *Replica) proposeAgain(in *instance) {
+	if in.column != r.column {
+		return
+	}
+	r.stats.NoOps++
+	if in.proposals == nil {
+		return
+	}
+	p := &pending{command: in.command, proposals: in.proposals}
+	in.proposals = nil
+	r.stats.Reproposed += uint64(len(p.proposals))
+	r.admission.queued += len(p.proposals)
+	r.admit(p)
+}

@@ -1,0 +1,187 @@
+package epaxos
+
+// Recovery: Figure 3, lines 43-57 and 80 (docs/protocol.md, R). What follows line 57 is in
+// validate.go.
+
+// recover starts an attempt to decide an instance in its leader's stead, at a ballot that this
+// replica owns and has never used: it lies above the promise, which is saved before Recover leaves.
+func (r *Replica) recover(in *instance) {
+	highest := in.promised
+	if highest.Less(in.refused) {
+		highest = in.refused
+	}
+	ballot := highest.next(r.id)
+	in.promised = ballot
+	r.save(in, true)
+	r.stats.Recoveries++
+	in.round = &round{
+		stage: recovering, ballot: ballot, sent: r.now, began: r.now,
+		replies: make([]*RecoverReply, r.members.N()),
+	}
+	r.broadcast(0, Recover{ID: in.id, Ballot: ballot})
+	own := r.report(in)
+	r.countRecoverReply(in, r.column, &own)
+}
+
+func (r *Replica) onRecover(from int, m Recover) bool {
+	in := r.locate(m.ID)
+	if in == nil || m.Ballot.IsZero() || !r.owns(from, m.Ballot, in) {
+		return false
+	}
+	switch {
+	case in.phase == Committed:
+		r.sendDecision(from, in)
+	case m.Ballot.Less(in.promised):
+		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
+	default:
+		if in.promised != m.Ballot {
+			r.abandonBelow(in, m.Ballot)
+			in.promised = m.Ballot
+			in.since = r.now
+			r.save(in, true)
+			r.watchOver(in)
+		}
+		r.send(from, r.report(in))
+	}
+	return true
+}
+
+// report is what this replica tells a recovery. The ballot of the value is the one of its last
+// accept, never the promise: one variable for both lets two values be chosen (Sutra, "On the
+// correctness of Egalitarian Paxos").
+func (r *Replica) report(in *instance) RecoverReply {
+	reply := RecoverReply{
+		ID: in.id, Ballot: in.promised, Phase: in.phase, Accepted: in.accepted,
+		Deps: in.deps, Initial: in.initial,
+	}
+	if in.phase > Initial {
+		reply.Value = in.value()
+	}
+	return reply
+}
+
+func (r *Replica) onRecoverReply(from int, m RecoverReply) bool {
+	in := r.known(m.ID)
+	if in == nil || !r.validReport(&m) {
+		return false
+	}
+	round := in.round
+	if round == nil || round.stage < recovering || round.ballot != m.Ballot || round.replies[from] != nil {
+		return true
+	}
+	r.countRecoverReply(in, from, &m)
+	return true
+}
+
+func (r *Replica) validReport(m *RecoverReply) bool {
+	if m.Initial != nil && !r.validVector(m.Initial) {
+		return false
+	}
+	if m.Phase == Initial {
+		return true
+	}
+	if !r.validVector(m.Deps) || !m.Value.complete() || m.Ballot.Less(m.Accepted) {
+		return false
+	}
+	return m.Phase != PreAccepted || m.Value.Kind == Full && m.Initial != nil && m.Accepted.IsZero()
+}
+
+func (r *Replica) countRecoverReply(in *instance, from int, reply *RecoverReply) {
+	round := in.round
+	round.replies[from] = reply
+	round.votes = round.votes.with(from)
+	if round.stage != recovering {
+		r.concludeAwaiting(in)
+		return
+	}
+	if round.votes.count() >= r.members.SlowQuorum() {
+		r.selectValue(in)
+	}
+}
+
+// selectValue is lines 51-80 up to the choice whether to validate.
+func (r *Replica) selectValue(in *instance) {
+	round := in.round
+	choice := chooseValue(r.members, in.column, round.replies)
+	switch choice.kind {
+	case commitReported:
+		r.decide(in, choice.reply.Accepted, choice.reply.Value, choice.reply.Deps)
+	case acceptReported:
+		r.propose(in, round.ballot, choice.reply.Value, choice.reply.Deps)
+	case validateInitial:
+		r.validate(in, choice)
+	case acceptNoOp:
+		r.proposeNoOp(in)
+	}
+}
+
+func (r *Replica) proposeNoOp(in *instance) {
+	r.propose(in, in.round.ballot, Value{Kind: NoOp}, make(Dependencies, r.members.N()))
+}
+
+type choiceKind uint8
+
+const (
+	commitReported choiceKind = iota + 1
+	acceptReported
+	acceptNoOp
+	validateInitial
+)
+
+// choice is what the reports of a recovery quorum allow.
+type choice struct {
+	kind   choiceKind
+	reply  *RecoverReply // the report the value comes from
+	quorum columns       // Q
+	equal  int           // |R|
+}
+
+// chooseValue is the decision of Figure 3, lines 51-57 and 80, as a function of the reports. The
+// leader is the column of the instance's own command leader.
+func chooseValue(members Membership, leader int, replies []*RecoverReply) choice {
+	c := choice{kind: acceptNoOp}
+	var accepted, initial *RecoverReply
+	for column, reply := range replies {
+		if reply == nil {
+			continue
+		}
+		c.quorum = c.quorum.with(column)
+		switch {
+		case reply.Phase == Committed:
+			return choice{kind: commitReported, reply: reply}
+		case reply.Phase == Accepted && (accepted == nil || accepted.Accepted.Less(reply.Accepted)):
+			accepted = reply
+		case reply.Phase == PreAccepted && reply.Deps.Equal(reply.Initial):
+			c.equal++
+			initial = reply
+		}
+	}
+	switch {
+	case accepted != nil:
+		return choice{kind: acceptReported, reply: accepted}
+	case !members.Baseline() && c.quorum.has(leader):
+		// Line 56: a leader that had committed fast would have said so, and having promised it
+		// no longer can.
+		return c
+	case initial != nil && c.equal >= c.quorum.count()-members.E:
+		c.kind, c.reply = validateInitial, initial
+	}
+	return c
+}
+
+// onRefusal gives way to a higher ballot; the next attempt jumps over it.
+func (r *Replica) onRefusal(m Refusal) bool {
+	in := r.known(m.ID)
+	if in == nil {
+		return false
+	}
+	if in.refused.Less(m.Promised) {
+		in.refused = m.Promised
+	}
+	if in.round != nil && in.round.ballot.Less(m.Promised) {
+		r.stats.Refusals++
+		in.round = nil
+		in.notBefore = r.now + r.backOff()
+	}
+	return true
+}

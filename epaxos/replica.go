@@ -1,0 +1,345 @@
+package epaxos
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Config is what a Replica is made of.
+type Config struct {
+	ID         ReplicaID // must be a voter of Membership
+	Membership Membership
+	Index      ConflictIndex // empty, with a column for each voter
+	Rand       *rand.Rand    // source of all jitter
+	Limits     Limits
+	Timing     Timing
+}
+
+// Limits bound what a replica leads at a time. All are at least 1.
+type Limits struct {
+	InFlight       int // own instances proposed and not yet executed here
+	InFlightBytes  int // their size; one command is always admitted
+	InFlightPerKey int // the same, for each key that a point access names
+	Queue          int // requests waiting for room
+	Gather         int // requests on one key that one instance takes from the queue
+}
+
+// Timing holds the delays that drive progress. None of them matters for safety.
+type Timing struct {
+	Resend       time.Duration // an unanswered request is sent again
+	Fetch        time.Duration // an instance still undecided or unknown is asked for
+	Recover      time.Duration // an instance still undecided is recovered, though its leader seems to live
+	Stagger      time.Duration // the next in line waits so much longer before it recovers
+	Gossip       time.Duration // between two Gossips to each peer
+	FastPathWait time.Duration // at most so long a slow quorum waits for a fast one
+}
+
+// DefaultLimits suits a replica with the default storage options.
+func DefaultLimits() Limits {
+	return Limits{InFlight: 1024, InFlightBytes: 512 << 10, InFlightPerKey: 1, Queue: 16384, Gather: 64}
+}
+
+// DefaultTiming suits round trips up to about 300 ms.
+func DefaultTiming() Timing {
+	return Timing{
+		Resend:       700 * time.Millisecond,
+		Fetch:        400 * time.Millisecond,
+		Recover:      4 * time.Second,
+		Stagger:      700 * time.Millisecond,
+		Gossip:       250 * time.Millisecond,
+		FastPathWait: 100 * time.Millisecond,
+	}
+}
+
+// Replica is the protocol as a machine of values: Propose, Step, Tick and the other inputs change
+// it, Ready says what must be done about it. It is not safe for concurrent use. It reads no clock:
+// the time that inputs carry is a duration since any fixed instant and never decreases.
+type Replica struct {
+	id      ReplicaID
+	column  int
+	members Membership
+	index   ConflictIndex
+	rand    *rand.Rand
+	timing  Timing
+	now     time.Duration
+	turn    uint64
+	ready   Ready
+
+	instances map[InstanceID]*instance
+	nextSlot  Slot
+	tops      Dependencies // highest slot heard of, by column
+	decided   Dependencies // contiguous prefix of committed instances, by column
+	executed  Dependencies // contiguous prefix executed durably here
+
+	admission admission
+
+	watch     fifo                       // undecided instances, by the time of their next look
+	impatient []*instance                // slow quorum reached, fast path still possible
+	waiters   map[InstanceID][]*instance // recoveries that wait for the decision of an instance
+	peers     []peer                     // by column
+	asks      [][]InstanceID             // Fetch to send at the end of the input, by column
+	nominate  [][]InstanceID             // TryRecover likewise
+	gossipAt  time.Duration
+	stats     Stats
+}
+
+// peer is what this replica believes about another voter.
+type peer struct {
+	suspected      bool
+	suspectedSince time.Duration
+	executed       Dependencies // the E it last told
+	stuck          Slot         // first undecided slot of its column, and since when
+	stuckSince     time.Duration
+	fetched        Slot // slots up to here were asked for at fetchedAt
+	fetchedAt      time.Duration
+}
+
+// Stats counts what happened since the start.
+type Stats struct {
+	Led, Fast, Slow                 uint64 // instances led here; committed by either path of ballot 0
+	Recoveries, Validations, Waits  uint64 // attempts begun here, and how far they came
+	NoOps, Reproposed               uint64 // own instances that became no-ops, requests proposed again
+	Refusals, Malformed, Fetched    uint64 // ballots refused to us; messages dropped; instances asked for
+	Queued, InFlight, InFlightBytes int    // now
+}
+
+// New makes a replica that has never run.
+func New(config Config) (*Replica, error) {
+	if err := config.Membership.Validate(); err != nil {
+		return nil, err
+	}
+	column, votes := config.Membership.Column(config.ID)
+	if !votes {
+		return nil, fmt.Errorf("replica %d is not among the voters %v", config.ID, config.Membership.Voters)
+	}
+	if config.Index == nil || config.Rand == nil {
+		return nil, errors.New("a replica needs a conflict index and a source of randomness")
+	}
+	l := config.Limits
+	if min(l.InFlight, l.InFlightBytes, l.InFlightPerKey, l.Queue, l.Gather) < 1 {
+		return nil, fmt.Errorf("limits %+v: all must be at least 1", l)
+	}
+	n := config.Membership.N()
+	return &Replica{
+		id: config.ID, column: column, members: config.Membership, index: config.Index, rand: config.Rand,
+		timing: config.Timing, turn: 1, nextSlot: 1,
+		instances: map[InstanceID]*instance{}, waiters: map[InstanceID][]*instance{},
+		tops: make(Dependencies, n), decided: make(Dependencies, n), executed: make(Dependencies, n),
+		peers: make([]peer, n), asks: make([][]InstanceID, n), nominate: make([][]InstanceID, n),
+		admission: newAdmission(config.Limits),
+	}, nil
+}
+
+// Restore replays one saved record. All records come in the order they were saved, before any
+// other input.
+func (r *Replica) Restore(record Record) error {
+	column, votes := r.members.Column(record.ID.Replica)
+	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 {
+		return fmt.Errorf("saved record of %v does not belong to epoch %d with voters %v",
+			record.ID, r.members.Epoch, r.members.Voters)
+	}
+	in := r.instance(record.ID, column)
+	in.phase, in.promised, in.accepted, in.noOp = record.Phase, record.Promised, record.Accepted, record.NoOp
+	in.deps = record.Deps
+	if record.Initial != nil {
+		in.initial = record.Initial
+	}
+	if record.Command != nil {
+		in.saved = true
+		r.learn(in, record.Command)
+	}
+	if column == r.column {
+		r.nextSlot = max(r.nextSlot, record.ID.Slot+1)
+	}
+	if in.phase == Committed {
+		if !in.noOp && in.command == nil {
+			return fmt.Errorf("saved record of %v is committed but its command is missing", record.ID)
+		}
+		r.publish(in)
+	}
+	return r.wellFormed(in)
+}
+
+func (r *Replica) wellFormed(in *instance) error {
+	n := r.members.N()
+	badVector := func(d Dependencies) bool { return d != nil && len(d) != n }
+	if badVector(in.deps) || badVector(in.initial) || in.phase > Initial && in.deps == nil || in.promised.Less(in.accepted) {
+		return fmt.Errorf("saved record of %v breaks an invariant of instances", in.id)
+	}
+	return nil
+}
+
+// Step handles one message. What cannot be true or does not concern this replica is dropped and
+// counted: a peer's message never breaks an invariant.
+func (r *Replica) Step(now time.Duration, e Envelope) {
+	r.advance(now)
+	from, votes := r.members.Column(e.From)
+	if !votes || from == r.column {
+		r.stats.Malformed++
+		return
+	}
+	if r.dispatch(from, e.Message) {
+		r.flushRequests()
+		return
+	}
+	r.stats.Malformed++
+}
+
+// dispatch reports whether the message was well formed.
+func (r *Replica) dispatch(from int, message Message) bool {
+	switch m := message.(type) {
+	case PreAccept:
+		return r.onPreAccept(from, m)
+	case PreAcceptReply:
+		return r.onPreAcceptReply(from, m)
+	case Accept:
+		return r.onAccept(from, m)
+	case AcceptReply:
+		return r.onAcceptReply(from, m)
+	case Commit:
+		return r.onCommit(from, m)
+	case Recover:
+		return r.onRecover(from, m)
+	case RecoverReply:
+		return r.onRecoverReply(from, m)
+	case Validate:
+		return r.onValidate(from, m)
+	case ValidateReply:
+		return r.onValidateReply(from, m)
+	case Waiting:
+		return r.onWaiting(m)
+	case Refusal:
+		return r.onRefusal(m)
+	case TryRecover:
+		return r.onTryRecover(from, m)
+	case Fetch:
+		return r.onFetch(from, m)
+	case Gossip:
+		return r.onGossip(from, m)
+	default:
+		return false
+	}
+}
+
+// Tick lets time pass: requests are sent again, what stays undecided is fetched or recovered.
+func (r *Replica) Tick(now time.Duration) {
+	r.advance(now)
+	r.settleImpatient()
+	r.lookAtWatched()
+	r.gossip()
+	r.flushRequests()
+}
+
+// Ready returns what is to be done because of the inputs since the last call, and forgets it.
+// Slices are the caller's.
+func (r *Replica) Ready() Ready {
+	ready := r.ready
+	r.ready = Ready{}
+	r.turn++
+	return ready
+}
+
+// HasReady reports whether Ready would return anything.
+func (r *Replica) HasReady() bool {
+	y := &r.ready
+	return len(y.Records)+len(y.Messages)+len(y.Learned)+len(y.Committed)+len(y.Led) > 0
+}
+
+// Stats returns the counters.
+func (r *Replica) Stats() Stats {
+	s := r.stats
+	s.Queued, s.InFlight, s.InFlightBytes = r.admission.queued, r.admission.inFlight, r.admission.inFlightBytes
+	return s
+}
+
+// Membership returns who votes.
+func (r *Replica) Membership() Membership { return r.members }
+
+// Tops returns a copy of the highest slots heard of, Decided of the contiguous committed prefix.
+func (r *Replica) Tops() Dependencies    { return r.tops.Clone() }
+func (r *Replica) Decided() Dependencies { return r.decided.Clone() }
+
+func (r *Replica) advance(now time.Duration) { r.now = max(r.now, now) }
+
+// instance finds an instance or starts to know of it.
+func (r *Replica) instance(id InstanceID, column int) *instance {
+	in := r.instances[id]
+	if in == nil {
+		in = &instance{id: id, column: column, since: r.now}
+		r.instances[id] = in
+		r.tops[column] = max(r.tops[column], id.Slot)
+	}
+	return in
+}
+
+// locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch.
+func (r *Replica) locate(id InstanceID) *instance {
+	column, votes := r.members.Column(id.Replica)
+	if !votes || id.Epoch != r.members.Epoch || id.Slot == 0 {
+		return nil
+	}
+	return r.instance(id, column)
+}
+
+// known is locate for messages that must not make an instance known.
+func (r *Replica) known(id InstanceID) *instance { return r.instances[id] }
+
+// learn records the initial command. From here on the instance is reported to every interfering
+// command (rule D3).
+func (r *Replica) learn(in *instance, command *Command) {
+	if in.command != nil {
+		return
+	}
+	in.command = command
+	r.index.Insert(in.column, in.id.Slot, command.Footprint)
+	r.ready.Learned = append(r.ready.Learned, Learned{ID: in.id, Command: command})
+}
+
+// save puts the instance's state into this turn's group, once. Where sync is set, what is sent or
+// decided in this turn relies on it (rule S1).
+func (r *Replica) save(in *instance, sync bool) {
+	in.check()
+	r.ready.MustSync = r.ready.MustSync || sync
+	record := Record{
+		ID: in.id, Phase: in.phase, Promised: in.promised, Accepted: in.accepted,
+		NoOp: in.noOp, Initial: in.initial, Deps: in.deps,
+	}
+	if in.turn == r.turn {
+		record.Command = r.ready.Records[in.record].Command
+	}
+	if !in.saved {
+		record.Command, in.saved = in.command, in.command != nil
+	}
+	if in.turn == r.turn {
+		r.ready.Records[in.record] = record
+		return
+	}
+	in.turn, in.record = r.turn, len(r.ready.Records)
+	r.ready.Records = append(r.ready.Records, record)
+}
+
+func (in *instance) check() {
+	if in.promised.Less(in.accepted) {
+		panic(fmt.Sprintf("invariant: %v accepted ballot %v above its promise %v", in.id, in.accepted, in.promised))
+	}
+	if in.phase > Initial && in.deps == nil {
+		panic(fmt.Sprintf("invariant: %v is in phase %v without dependencies", in.id, in.phase))
+	}
+}
+
+func (r *Replica) send(to int, m Message) {
+	r.ready.Messages = append(r.ready.Messages, Envelope{From: r.id, To: r.members.Voters[to], Message: m})
+}
+
+// broadcast sends to every other voter outside the set.
+func (r *Replica) broadcast(except columns, m Message) {
+	for to := range r.members.Voters {
+		if to != r.column && !except.has(to) {
+			r.send(to, m)
+		}
+	}
+}
+
+func (r *Replica) validVector(d Dependencies) bool { return len(d) == r.members.N() }

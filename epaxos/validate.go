@@ -1,0 +1,235 @@
+package epaxos
+
+import "slices"
+
+// Validation of an initial proposal that may have been committed fast: Figure 3, lines 58-79, and
+// the answer to Validate, lines 81-87 (docs/protocol.md, V and W).
+
+// validate asks the whole recovery quorum what stands against the initial proposal.
+func (r *Replica) validate(in *instance, c choice) {
+	r.stats.Validations++
+	round := in.round
+	round.stage, round.sent, round.votes = validating, r.now, columns(0).with(r.column)
+	round.quorum, round.equal = c.quorum, c.equal
+	round.value, round.deps = Value{Kind: Full, Command: c.reply.Value.Command}, c.reply.Initial
+	round.against = r.installInitial(in, round.value.Command, round.deps)
+	r.sendTo(round.quorum, Validate{
+		ID: in.id, Ballot: round.ballot, Command: round.value.Command, Initial: round.deps,
+	})
+	r.concludeValidation(in)
+}
+
+// sendTo sends to every other voter of the set.
+func (r *Replica) sendTo(set columns, m Message) { r.broadcast(^set, m) }
+
+func (r *Replica) onValidate(from int, m Validate) bool {
+	in := r.locate(m.ID)
+	if in == nil || m.Command == nil || !r.validVector(m.Initial) || m.Initial[in.column] >= m.ID.Slot ||
+		m.Ballot.IsZero() || !r.owns(from, m.Ballot, in) {
+		return false
+	}
+	switch {
+	case in.phase == Committed:
+		r.sendDecision(from, in)
+	case m.Ballot.Less(in.promised):
+		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
+	case in.promised != m.Ballot || in.phase == Accepted:
+		// A copy that comes after the Accept of its own ballot must not touch the value: it would
+		// bring back a command that was accepted as a no-op (rule V4).
+	default:
+		against := r.installInitial(in, m.Command, m.Initial)
+		r.send(from, ValidateReply{ID: m.ID, Ballot: m.Ballot, Conflicts: against})
+	}
+	return true
+}
+
+// installInitial makes later interfering commands notice the instance, and lists what stands
+// against it here. Phase, dependencies and ballots stay: an instance that was only validated must
+// never be counted as pre-accepted (rule V2).
+func (r *Replica) installInitial(in *instance, command *Command, initial Dependencies) []Conflict {
+	r.learn(in, command)
+	in.initial = initial
+	r.save(in, true)
+
+	var against []Conflict
+	for _, position := range r.index.Above(command.Footprint, initial) {
+		other := r.instances[r.members.ID(position.Column, position.Slot)]
+		if other == nil || other == in {
+			continue
+		}
+		if conflict, stands := standsAgainst(in, other); stands {
+			against = append(against, conflict)
+		}
+	}
+	return against
+}
+
+// standsAgainst reports whether other, which interferes and is not among the initial dependencies of
+// in, rules out that in was decided with them.
+func standsAgainst(in, other *instance) (Conflict, bool) {
+	if other.phase == Committed {
+		stands := !other.noOp && !other.deps.Covers(in.column, in.id.Slot)
+		return Conflict{ID: other.id, Committed: true}, stands
+	}
+	// Without its initial dependencies the other was never pre-accepted or validated here, so this
+	// replica belongs to none of its witness quorums.
+	stands := other.initial != nil && !other.initial.Covers(in.column, in.id.Slot)
+	return Conflict{ID: other.id}, stands
+}
+
+func (r *Replica) onValidateReply(from int, m ValidateReply) bool {
+	in := r.known(m.ID)
+	if in == nil {
+		return false
+	}
+	for _, c := range m.Conflicts {
+		if _, votes := r.members.Column(c.ID.Replica); !votes || c.ID.Epoch != r.members.Epoch || c.ID.Slot == 0 {
+			return false
+		}
+	}
+	round := in.round
+	if round == nil || round.stage != validating || round.ballot != m.Ballot ||
+		round.votes.has(from) || !round.quorum.has(from) {
+		return true
+	}
+	round.votes = round.votes.with(from)
+	round.against = append(round.against, m.Conflicts...)
+	r.concludeValidation(in)
+	return true
+}
+
+// concludeValidation waits for every member of the quorum, then is lines 63-68.
+func (r *Replica) concludeValidation(in *instance) {
+	round := in.round
+	if !round.votes.contains(round.quorum) {
+		return
+	}
+	round.against = distinct(round.against)
+	if len(round.against) == 0 {
+		r.propose(in, round.ballot, round.value, round.deps)
+		return
+	}
+	if r.ruledOut(round) {
+		r.proposeNoOp(in)
+		return
+	}
+	r.stats.Waits++
+	round.stage, round.sent = awaiting, r.now
+	for _, c := range round.against {
+		r.waiters[c.ID] = append(r.waiters[c.ID], in)
+		r.want(c.ID)
+	}
+	r.broadcast(0, Waiting{ID: in.id, Count: round.equal})
+	r.concludeAwaiting(in)
+}
+
+// ruledOut is lines 65-66: a committed instance stands against the proposal, or, with the fewest
+// equal pre-accepts a fast quorum can leave, one whose leader must have been in that quorum and
+// would have depended on this instance.
+func (r *Replica) ruledOut(round *round) bool {
+	fewest := round.equal == round.quorum.count()-r.members.E
+	for _, c := range round.against {
+		leader, _ := r.members.Column(c.ID.Replica)
+		if c.Committed || !r.members.Baseline() && fewest && !round.quorum.has(leader) {
+			return true
+		}
+	}
+	return false
+}
+
+// distinct sorts conflicts and unites what several replicas reported of one instance.
+func distinct(all []Conflict) []Conflict {
+	slices.SortFunc(all, func(a, b Conflict) int { return a.ID.Compare(b.ID) })
+	out := all[:0]
+	for _, c := range all {
+		if n := len(out); n > 0 && out[n-1].ID == c.ID {
+			out[n-1].Committed = out[n-1].Committed || c.Committed
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func (r *Replica) onWaiting(m Waiting) bool {
+	in := r.locate(m.ID)
+	if in == nil || m.Count < 0 || m.Count > r.members.N() {
+		return false
+	}
+	// The fact outlives its ballot, and the instance even if that becomes a no-op: keep the most.
+	in.waiting = max(in.waiting, m.Count)
+	r.watchOver(in)
+	r.wake(in)
+	return true
+}
+
+// wake lets the recoveries that wait for an instance see what happened to it.
+func (r *Replica) wake(in *instance) {
+	waiting := r.waiters[in.id]
+	if waiting == nil {
+		return
+	}
+	if in.phase == Committed {
+		delete(r.waiters, in.id)
+	}
+	for _, w := range waiting {
+		if w.round != nil && w.round.stage == awaiting {
+			r.concludeAwaiting(w)
+		}
+	}
+}
+
+// concludeAwaiting is lines 69-79: the first of the events that end the wait.
+func (r *Replica) concludeAwaiting(in *instance) {
+	round := in.round
+	if round.stage != awaiting || r.concludeLate(in) {
+		return
+	}
+	harmless := 0
+	for _, c := range round.against {
+		other := r.instances[c.ID]
+		switch {
+		case other == nil:
+		case other.phase == Committed && (other.noOp || other.deps.Covers(in.column, in.id.Slot)):
+			harmless++
+		case other.phase == Committed, r.waitsTooManifold(other):
+			r.proposeNoOp(in)
+			return
+		}
+	}
+	if harmless == len(round.against) {
+		r.propose(in, round.ballot, round.value, round.deps)
+	}
+}
+
+// waitsTooManifold is line 74: the other's recovery waits as well, and so many replicas
+// pre-accepted the other without this instance that no fast quorum for this one is left.
+func (r *Replica) waitsTooManifold(other *instance) bool {
+	if other.waiting == 0 {
+		return false
+	}
+	return r.members.Baseline() || other.waiting > r.members.SlowQuorum()-r.members.E
+}
+
+// concludeLate is lines 76-79: a report from outside the quorum that settles the matter. Without
+// it two recoveries can wait for each other for ever. It reports whether the wait is over.
+func (r *Replica) concludeLate(in *instance) bool {
+	round := in.round
+	for column, reply := range round.replies {
+		if reply == nil || round.quorum.has(column) {
+			continue
+		}
+		switch {
+		case reply.Phase == Committed:
+			r.decide(in, reply.Accepted, reply.Value, reply.Deps)
+		case reply.Phase == Accepted:
+			r.propose(in, round.ballot, reply.Value, reply.Deps)
+		case column == in.column && !r.members.Baseline():
+			r.proposeNoOp(in)
+		default:
+			continue
+		}
+		return true
+	}
+	return false
+}
