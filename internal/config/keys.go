@@ -1,0 +1,110 @@
+package config
+
+import "strings"
+
+// Key is one setting of a configuration.
+type Key struct {
+	// Name is the place in the file: the groups, then the key, joined by dots.
+	Name string
+	// Default is what holds where no source gives a value, as one would write it.
+	Default string
+	// Required says that some source must give a value.
+	Required bool
+	// Help is one sentence without a full stop.
+	Help string
+
+	kind *kind
+}
+
+// Flag is the name of the setting on the command line, without the dashes.
+func (k Key) Flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(k.Name) }
+
+// Env is the name of the setting in the environment.
+func (k Key) Env() string {
+	return "EPAXOS_" + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
+}
+
+// Kind names the type of the setting's values.
+func (k Key) Kind() string { return k.kind.name }
+
+// Keys lists every setting of a replica, in the order of the file.
+func Keys() []Key { return append([]Key(nil), keys...) }
+
+var keys = []Key{
+	{Name: "cluster", kind: kindCluster, Required: true,
+		Help: "id of the cluster, the same for all its replicas and clients"},
+	{Name: "replica", kind: kindReplica, Required: true,
+		Help: "id of this replica, never used by another one, not even later"},
+	{Name: "incarnation", kind: kindIncarnation, Required: true,
+		Help: "which life of the replica this is; a replica that lost its data comes back under a new one"},
+	{Name: "name", kind: kindName,
+		Help: "site or region of this replica, shown to people and to clients"},
+	{Name: "dir", kind: kindPath, Required: true,
+		Help: "data directory; in a file relative to the directory of the file"},
+	{Name: "listen", kind: kindAddress, Required: true,
+		Help: "UDP address for peers and clients, host:port; an empty host listens on all interfaces"},
+	{Name: "members", kind: kindMembers, Required: true,
+		Help: "all voters, this replica included; by flag or environment 1=host:port#fingerprint#incarnation,2=…"},
+	{Name: "f", kind: kindQuorum, Default: "auto",
+		Help: "crashes the cluster survives; auto is the largest minority"},
+	{Name: "e", kind: kindQuorum, Default: "auto",
+		Help: "crashes under which one round trip still decides; auto is the largest that f allows"},
+	{Name: "tls.ca", kind: kindPath, Required: true,
+		Help: "certificates of the cluster's authority, PEM; in a file relative to the directory of the file"},
+	{Name: "tls.cert", kind: kindPath, Required: true,
+		Help: "certificate of this replica, PEM; in a file relative to the directory of the file"},
+	{Name: "tls.key", kind: kindPath, Required: true,
+		Help: "private key of this replica, PEM; in a file relative to the directory of the file"},
+	{Name: "limits.in_flight", kind: kindCount, Default: "1024",
+		Help: "own instances proposed and not yet executed here; more requests wait"},
+	{Name: "limits.in_flight_per_key", kind: kindCount, Default: "1",
+		Help: "the same for one key; the next requests on the key are gathered into one instance"},
+	{Name: "limits.queue", kind: kindCount, Default: "16384",
+		Help: "requests that may wait; beyond them clients are told to retry"},
+	{Name: "limits.client_requests", kind: kindCount, Default: "4096",
+		Help: "open requests of one client connection"},
+	{Name: "limits.peer_queue_bytes", kind: kindBytes, Default: "8MiB",
+		Help: "messages waiting for one peer; beyond them the oldest are dropped and caught up later"},
+	{Name: "timing.tick", kind: kindDuration, Default: "10ms",
+		Help: "how often a replica looks at its timers; the unit of the times below"},
+	{Name: "timing.heartbeat", kind: kindDuration, Default: "100ms",
+		Help: "pause between two heartbeats to a peer"},
+	{Name: "timing.suspect", kind: kindDuration, Default: "1s",
+		Help: "silence after which a peer is suspected; longer than a pause of its process or disk"},
+	{Name: "timing.resend", kind: kindDuration, Default: "500ms",
+		Help: "pause before a message without enough answers is sent again; above the longest round trip"},
+	{Name: "timing.recover_stagger", kind: kindDuration, Default: "500ms",
+		Help: "pause between the replicas in line to recover an instance, so that they do not duel"},
+	{Name: "storage.reserve_bytes", kind: kindBytes, Default: "256MiB",
+		Help: "free disk space below which the replica refuses work, because its store dies on a full disk"},
+	{Name: "storage.memtable_bytes", kind: kindBytes, Default: "16MiB",
+		Help: "memory of one write buffer of the store, which has three; a turn saves at most 15 % of it"},
+	{Name: "peer_connections", kind: kindCount, Default: "1",
+		Help: "connections to each peer; 4 keep up on a WAN that loses 1 % of its packets"},
+	{Name: "log.level", kind: kindLevel, Default: "info",
+		Help: "least severe level that is logged: debug, info, warn or error"},
+	{Name: "log.format", kind: kindFormat, Default: "text",
+		Help: "form of the log lines: text or json"},
+}
+
+// memberKeys are the settings of one entry of members.
+var memberKeys = []Key{
+	{Name: "id", kind: kindReplica, Required: true, Help: "id of the replica"},
+	{Name: "addr", kind: kindAddress, Required: true, Help: "address where the others reach it, host:port"},
+	{Name: "fingerprint", kind: kindFingerprint, Required: true,
+		Help: "SHA-256 of its public key (SubjectPublicKeyInfo), 64 hexadecimal digits"},
+	{Name: "incarnation", kind: kindIncarnation, Required: true, Help: "its current life"},
+	{Name: "name", kind: kindName, Help: "its site or region"},
+}
+
+// profileKeys are the settings of a client profile.
+var profileKeys = []Key{
+	{Name: "cluster", kind: kindCluster, Required: true, Help: "id of the cluster"},
+	{Name: "endpoints", kind: kindAddresses, Required: true, Help: "replicas to connect to, host:port"},
+	{Name: "ca", kind: kindPath, Required: true,
+		Help: "certificates of the cluster's authority, PEM; relative to the directory of this file"},
+	{Name: "cert", kind: kindPath, Required: true,
+		Help: "certificate of the client, PEM; relative to the directory of this file"},
+	{Name: "key", kind: kindPath, Required: true,
+		Help: "private key of the client, PEM; relative to the directory of this file"},
+}
