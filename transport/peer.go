@@ -1,0 +1,269 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/identity"
+)
+
+// peer is another member: the lanes that this replica dials, and what it has accepted from it.
+type peer struct {
+	host   *Host
+	member identity.Member
+	logger *slog.Logger
+	budget budget
+	lanes  []*lane
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	// events orders PeerUp and PeerDown, which are called while it is held.
+	events  sync.Mutex
+	lanesUp int
+
+	mu       sync.Mutex
+	accepted [LanesMax]*quic.Conn // by the number of the lane that the peer gave
+	lastErr  error                // why the last attempt or connection of a lane failed
+
+	rtt      rttEstimate
+	heard    atomic.Int64 // the host's clock when a frame last came; 0 is never
+	counters counters
+}
+
+// counters only grow.
+type counters struct {
+	framesSent, bytesSent         atomic.Uint64
+	framesReceived, bytesReceived atomic.Uint64
+	framesDropped                 atomic.Uint64
+	connects                      atomic.Uint64
+}
+
+// removed is the cause of a peer that has been stopped while the host lives on.
+type removed struct{ code CloseCode }
+
+func (r removed) Error() string { return r.code.String() }
+
+func newPeer(h *Host, member identity.Member) *peer {
+	p := &peer{
+		host:   h,
+		member: member,
+		logger: h.config.Logger.With(slog.Uint64("peer", uint64(member.Replica)), slog.String("addr", member.Addr)),
+		budget: budget{max: int64(h.config.QueueBytes)},
+	}
+	p.ctx, p.cancel = context.WithCancelCause(h.ctx)
+	for number := range h.config.Lanes {
+		p.lanes = append(p.lanes, newLane(p, number))
+	}
+	return p
+}
+
+func (p *peer) run() {
+	for _, l := range p.lanes {
+		p.host.wg.Go(l.run)
+	}
+}
+
+// stop ends the lanes and what was accepted, without waiting for them.
+func (p *peer) stop(code CloseCode) { p.cancel(removed{code}) }
+
+func (p *peer) send(stripe int, body []byte) bool {
+	lane := p.lanes[uint(stripe)%uint(len(p.lanes))]
+	if len(body) > p.host.config.FrameBytesMax || !lane.queue.push(frameData, body) {
+		p.counters.framesDropped.Add(1)
+		return false
+	}
+	p.counters.framesSent.Add(1)
+	return true
+}
+
+// laneUp and laneDown count the standing lanes and tell the first and the last.
+func (p *peer) laneUp(hello []byte) {
+	p.events.Lock()
+	defer p.events.Unlock()
+	p.counters.connects.Add(1)
+	if p.lanesUp++; p.lanesUp == 1 {
+		p.logger.Info("peer up")
+		if p.host.config.PeerUp != nil {
+			p.host.config.PeerUp(p.member.Replica, hello)
+		}
+	}
+}
+
+func (p *peer) laneDown(err error) {
+	p.events.Lock()
+	defer p.events.Unlock()
+	if p.lanesUp--; p.lanesUp == 0 {
+		p.rtt.reset()
+		p.logger.Warn("peer down", slog.Any("reason", err))
+		if p.host.config.PeerDown != nil {
+			p.host.config.PeerDown(p.member.Replica, err)
+		}
+	}
+}
+
+// failed keeps and logs why a lane could not be opened. The same reason is logged once, however
+// often the lane is tried, or a member that is down would fill the log.
+func (p *peer) failed(err error) {
+	p.mu.Lock()
+	repeated := p.lastErr != nil && p.lastErr.Error() == err.Error()
+	p.lastErr = err
+	p.mu.Unlock()
+	if !repeated {
+		p.logger.Warn("cannot connect, will keep trying", slog.Any("reason", err))
+	}
+}
+
+// hear notes that the peer lives.
+func (p *peer) hear() { p.heard.Store(max(1, int64(p.host.clock()))) }
+
+// register makes conn the one accepted connection of a lane; an older one is superseded: the peer
+// has restarted, or found its connection broken before we did.
+func (p *peer) register(number int, conn *quic.Conn) {
+	p.mu.Lock()
+	old := p.accepted[number]
+	p.accepted[number] = conn
+	p.mu.Unlock()
+	if old != nil {
+		closeConn(old, CloseSuperseded, "the same lane was opened anew")
+	}
+}
+
+func (p *peer) unregister(number int, conn *quic.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.accepted[number] == conn {
+		p.accepted[number] = nil
+	}
+}
+
+// rttEstimate is the round trip of heartbeats, smoothed as TCP does (RFC 6298), and the least seen
+// since the peer came up.
+type rttEstimate struct {
+	mu            sync.Mutex
+	smoothed, min time.Duration
+}
+
+func (r *rttEstimate) add(sample time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.smoothed == 0 {
+		r.smoothed, r.min = sample, sample
+		return
+	}
+	r.smoothed += (sample - r.smoothed) / 8
+	r.min = min(r.min, sample)
+}
+
+func (r *rttEstimate) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.smoothed, r.min = 0, 0
+}
+
+func (r *rttEstimate) get() (smoothed, least time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.smoothed, r.min
+}
+
+// PeerStatus is what a host knows about one peer at a moment.
+type PeerStatus struct {
+	Replica   epaxos.ReplicaID
+	Addr      string
+	Up        bool          // at least one lane stands
+	Suspected bool          // nothing was heard for Config.SuspectAfter
+	RTT       time.Duration // smoothed round trip of heartbeats; 0 if unknown
+	RTTMin    time.Duration // least round trip since the peer came up; 0 if unknown
+	LastHeard time.Time     // zero if never
+	LastError string        // why the last connection failed; empty if none did
+
+	QueueBytes     int64  // waiting now
+	FramesDropped  uint64 // by Send, since the start
+	FramesSent     uint64 // accepted by Send
+	BytesSent      uint64 // handed to QUIC
+	FramesReceived uint64
+	BytesReceived  uint64
+	Connects       uint64 // lanes opened, so a flapping peer shows
+}
+
+// Peers is the status of every peer, ascending by replica id.
+func (h *Host) Peers() []PeerStatus {
+	var all []PeerStatus
+	for _, p := range *h.peers.Load() {
+		all = append(all, p.status())
+	}
+	slices.SortFunc(all, func(a, b PeerStatus) int { return int(a.Replica) - int(b.Replica) })
+	return all
+}
+
+func (p *peer) status() PeerStatus {
+	s := PeerStatus{
+		Replica:        p.member.Replica,
+		Addr:           p.member.Addr,
+		Suspected:      p.suspected(),
+		LastHeard:      p.lastHeard(),
+		QueueBytes:     p.budget.used.Load(),
+		FramesDropped:  p.counters.framesDropped.Load(),
+		FramesSent:     p.counters.framesSent.Load(),
+		BytesSent:      p.counters.bytesSent.Load(),
+		FramesReceived: p.counters.framesReceived.Load(),
+		BytesReceived:  p.counters.bytesReceived.Load(),
+		Connects:       p.counters.connects.Load(),
+	}
+	s.RTT, s.RTTMin = p.rtt.get()
+	p.events.Lock()
+	s.Up = p.lanesUp > 0
+	p.events.Unlock()
+	p.mu.Lock()
+	if p.lastErr != nil {
+		s.LastError = p.lastErr.Error()
+	}
+	p.mu.Unlock()
+	return s
+}
+
+// RTT is the smoothed and the least round trip to a peer; false if unknown, as while it is down.
+func (h *Host) RTT(to epaxos.ReplicaID) (smoothed, least time.Duration, known bool) {
+	p, found := (*h.peers.Load())[to]
+	if !found {
+		return 0, 0, false
+	}
+	smoothed, least = p.rtt.get()
+	return smoothed, least, smoothed > 0
+}
+
+// LastHeard is when the last frame came from a peer; zero if none ever did.
+func (h *Host) LastHeard(from epaxos.ReplicaID) time.Time {
+	if p, found := (*h.peers.Load())[from]; found {
+		return p.lastHeard()
+	}
+	return time.Time{}
+}
+
+// Suspected reports whether nothing came from a peer for Config.SuspectAfter. It is a guess about
+// the present that may be wrong, never a reason to believe that the peer has stopped.
+func (h *Host) Suspected(peer epaxos.ReplicaID) bool {
+	p, found := (*h.peers.Load())[peer]
+	return !found || p.suspected()
+}
+
+func (p *peer) lastHeard() time.Time {
+	heard := p.heard.Load()
+	if heard == 0 {
+		return time.Time{}
+	}
+	return p.host.start.Add(time.Duration(heard))
+}
+
+func (p *peer) suspected() bool {
+	heard := p.heard.Load()
+	return heard == 0 || p.host.clock()-time.Duration(heard) > p.host.config.SuspectAfter
+}

@@ -1,0 +1,72 @@
+package transport
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// queueKeptBytes is how large a drained buffer may be to be used again: a burst towards a dead
+// peer must not pin its memory once it is over.
+const queueKeptBytes = 1 << 20
+
+// budget is the room that one peer's lanes share.
+type budget struct {
+	used atomic.Int64
+	max  int64
+}
+
+// reserve takes n bytes, or nothing.
+func (b *budget) reserve(n int) bool {
+	if b.used.Add(int64(n)) > b.max {
+		b.used.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+func (b *budget) release(n int) { b.used.Add(-int64(n)) }
+
+// queue holds the encoded frames that wait for a lane's writer, back to back: the writer takes
+// them all at once, so frames that gather while it writes leave together and no timer is needed.
+type queue struct {
+	budget *budget
+	ready  chan struct{} // holds a token while pending may be non-empty
+
+	mu      sync.Mutex
+	pending []byte
+}
+
+func newQueue(b *budget) *queue { return &queue{budget: b, ready: make(chan struct{}, 1)} }
+
+// push copies a frame in; false if the budget has no room for it.
+func (q *queue) push(kind frameKind, body []byte) bool {
+	if !q.budget.reserve(frameHeaderBytes + len(body)) {
+		return false
+	}
+	q.mu.Lock()
+	q.pending = appendFrame(q.pending, kind, body)
+	q.mu.Unlock()
+	q.wake()
+	return true
+}
+
+// wake lets the writer look at the queue.
+func (q *queue) wake() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take returns all that waits and leaves spare in its place. What it returns stays within the
+// budget until released.
+func (q *queue) take(spare []byte) []byte {
+	if cap(spare) > queueKeptBytes {
+		spare = nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	batch := q.pending
+	q.pending = spare[:0]
+	return batch
+}
