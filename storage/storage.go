@@ -64,4 +64,6 @@ var (
 	ErrFormat = errors.New("storage: data directory has an unsupported format")
 	// ErrEmpty: the directory holds no replica, and was not initialised as one.
 	ErrEmpty = errors.New("storage: data directory is empty")
+	// ErrClosed: the store was used after Close.
+	ErrClosed = errors.New("storage: store is closed")
 )

@@ -1,0 +1,283 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync/atomic"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+)
+
+// newestVersion reads the latest version of everything. Versions are ours to choose (managed mode):
+// group n is committed as version n+1, which saves Badger's own bookkeeping of running transactions.
+const newestVersion = math.MaxUint64
+
+// metaVersion is before the version of every group.
+const metaVersion = 1
+
+// Badger is the Store of production. Make one with Open.
+type Badger struct {
+	opts   Options
+	db     *badger.DB
+	log    *badgerLog
+	lock   *os.File
+	mark   *mark
+	reader *badger.Txn // reads the newest version, so it serves for the life of the store
+
+	meta      meta
+	lastChain chain
+	last      atomic.Uint64
+	dead      error // why nothing more is saved or read; only the goroutine that saves touches it
+
+	free    func() (uint64, error) // a test makes a disk run full
+	names   dirNames
+	buffer  []byte         // keys and values of one Save
+	entries []badger.Entry // likewise
+
+	usage usageCache
+}
+
+var _ Store = (*Badger)(nil)
+
+// Open opens the data directory of the replica that o names, and locks it. The log is checked as far
+// as its two ends tell: that it ends at or above the mark. The whole is checked by Groups, which a
+// replica must have run to the end before it votes.
+//
+// It fails with ErrEmpty where Create was never called, ErrForeign where another replica's directory
+// is, ErrFormat and ErrDamaged as they say. Reading every table once, it takes time in proportion to
+// the size of the database.
+func Open(o Options) (*Badger, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	found, ran, err := readIdentity(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
+	}
+	if found != o.Identity {
+		return nil, fmt.Errorf("open %s: %w: it is of %v, this is %v", o.Dir, ErrForeign, found, o.Identity)
+	}
+	lock, err := lockDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger)}
+	b.free = func() (uint64, error) { return freeBytes(o.Dir) }
+	if err := b.start(ran); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Dir, err), b.release())
+	}
+	return b, nil
+}
+
+func (b *Badger) start(ran started) error {
+	if err := b.inspect(ran); err != nil {
+		return err
+	}
+	if err := b.openBadger(); err != nil {
+		return err
+	}
+	if !ran {
+		if err := b.initialise(); err != nil {
+			return err
+		}
+	}
+	if err := b.loadMeta(); err != nil {
+		return err
+	}
+	if err := b.loadLast(); err != nil {
+		return err
+	}
+	if b.mark == nil {
+		var err error
+		if b.mark, err = openMark(b.opts.Dir); err != nil {
+			return err
+		}
+	}
+	if last := b.last.Load(); last < b.mark.number {
+		return fmt.Errorf("%w: the log ends at group %d, but group %d was durable once",
+			ErrDamaged, last, b.mark.number)
+	}
+	return nil
+}
+
+func (b *Badger) openBadger() error {
+	err := guard("open the database", func() (err error) {
+		b.db, err = badger.OpenManaged(badgerOptions(b.opts, b.log))
+		return err
+	})
+	if err == nil {
+		err = b.log.err()
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrDamaged):
+		return err
+	case isSystemError(err):
+		return fmt.Errorf("storage: open the database: %w", err)
+	default:
+		return fmt.Errorf("%w: the database cannot be opened: %w", ErrDamaged, err)
+	}
+	b.reader = b.db.NewTransactionAt(newestVersion, false)
+	return nil
+}
+
+// initialise makes the first start of a replica durable, the identity last: until then a crash leaves
+// a directory that never ran, and the next start does all of this again.
+func (b *Badger) initialise() error {
+	last, err := b.findLast()
+	if err != nil {
+		return err
+	}
+	if last > 0 {
+		return fmt.Errorf("%w: the log has %d groups, but file %s says that the replica never started",
+			ErrDamaged, last, identityName)
+	}
+	txn := b.db.NewTransactionAt(newestVersion, true)
+	defer txn.Discard()
+	err = txn.Set([]byte{prefixMeta}, newMeta(b.opts.Identity).encode())
+	if err == nil {
+		err = txn.CommitAt(metaVersion, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("storage: write the meta record: %w", err)
+	}
+	if b.mark, err = createMark(b.opts.Dir); err != nil {
+		return err
+	}
+	return writeIdentity(b.opts.Dir, b.opts.Identity, true)
+}
+
+func (b *Badger) loadMeta() error {
+	value, found, err := b.read([]byte{prefixMeta})
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("%w: the database has no meta record", ErrDamaged)
+	}
+	if b.meta, err = parseMeta(value); err != nil {
+		return err
+	}
+	if b.meta.identity != b.opts.Identity {
+		return fmt.Errorf("%w: its database is of %v, this is %v", ErrForeign, b.meta.identity, b.opts.Identity)
+	}
+	return nil
+}
+
+func (b *Badger) loadLast() error {
+	last, err := b.findLast()
+	if err != nil {
+		return err
+	}
+	if last < b.meta.first {
+		b.last.Store(b.meta.first - 1)
+		b.lastChain = b.meta.before
+		return nil
+	}
+	value, found, err := b.read(appendGroupKey(nil, last, 0))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("%w: the beginning of group %d is missing", ErrDamaged, last)
+	}
+	header, _, err := parseGroupHeader(value)
+	if err != nil {
+		return err
+	}
+	b.last.Store(last)
+	b.lastChain = header.chain
+	b.db.SetDiscardTs(groupVersion(last))
+	return nil
+}
+
+// findLast is the number of the newest group, 0 if there is none.
+func (b *Badger) findLast() (last uint64, err error) {
+	err = guard("find the end of the log", func() error {
+		it := b.reader.NewIterator(badger.IteratorOptions{Reverse: true})
+		defer it.Close()
+		it.Seek(appendGroupKey(nil, math.MaxUint64, math.MaxUint8))
+		if !it.ValidForPrefix([]byte{prefixGroup}) {
+			return nil
+		}
+		var err error
+		last, _, err = parseGroupKey(it.Item().Key())
+		return err
+	})
+	return last, err
+}
+
+func groupVersion(number uint64) uint64 { return number + metaVersion }
+
+// LastGroup implements Store.
+func (b *Badger) LastGroup() uint64 { return b.last.Load() }
+
+// BatchBytesMax is what Bytes of a batch may be for Save to take it.
+func (b *Badger) BatchBytesMax() int { return BatchBytesMax(b.opts.MemTableBytes) }
+
+// Close implements Store. It flushes Badger's memory tables and moves the mark to the last group, so
+// that the loss of any group of a store that was closed is noticed. A dead store is only let go, since
+// nothing more may be written to it; the memory it took goes with the process.
+func (b *Badger) Close() error {
+	if errors.Is(b.dead, ErrClosed) {
+		return nil
+	}
+	if b.dead != nil {
+		b.dead = ErrClosed
+		return b.release()
+	}
+	b.dead = ErrClosed
+	b.reader.Discard()
+	err := guard("close the database", b.db.Close)
+	if err == nil {
+		err = b.log.err()
+	}
+	if err == nil {
+		err = b.mark.move(b.last.Load())
+	}
+	return errors.Join(err, b.release())
+}
+
+// release lets go of what is not Badger's.
+func (b *Badger) release() error {
+	var err error
+	if b.mark != nil {
+		err = b.mark.close()
+	}
+	return errors.Join(err, b.lock.Close())
+}
+
+func (b *Badger) alive() error { return usable(b.dead) }
+
+// usable is what a call to a store answers that is dead for this reason; nil if it lives.
+func usable(dead error) error {
+	if dead == nil || errors.Is(dead, ErrClosed) {
+		return dead
+	}
+	return fmt.Errorf("storage: stopped by an earlier failure: %w", dead)
+}
+
+// guard runs a call into Badger, which panics on some damage.
+func guard(act string, call func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %s: %v", ErrDamaged, act, r)
+		}
+	}()
+	return call()
+}
+
+// isSystemError tells a failure of the operating system, which no damage of the directory explains.
+func isSystemError(err error) bool {
+	for _, code := range []error{os.ErrPermission, unix.ENOSPC, unix.EDQUOT, unix.EMFILE, unix.ENFILE,
+		unix.ENOMEM, unix.EROFS, unix.EWOULDBLOCK, unix.EIO} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,45 @@
+// Package storage keeps what one replica must not forget: its log, and the state it has applied.
+//
+// A Store saves one Batch at a time: a log group, opaque bytes under the next number, together with
+// the writes of applied state that belong to it. Both become durable in one step or not at all, so
+// there is no watermark to reconcile after a crash. Badger is the store of production, Memory its
+// deterministic twin for simulation; package storetest holds the contract that both pass.
+//
+// # On disk
+//
+// The data directory holds one Badger database and three files of our own:
+//
+//	identity  text: format, cluster, replica, incarnation, and whether the replica ever started
+//	mark      the highest group number known to be durable, in two alternating checksummed slots
+//	lock      held with flock(2) while a process has the directory open
+//
+// Badger keys begin with one byte that tells what they are:
+//
+//	m                       meta: format, generation, first kept group, identity; checksummed
+//	g number(8) part(1)     a log group, cut into parts only where it exceeds what one value may hold
+//	s generation(1) key     applied state: CRC-32C of key and value, then the value
+//
+// A group carries its number and a CRC-64 that covers the group before it too, so a group that is
+// missing, exchanged or of another replica breaks the chain.
+//
+// # What is promised
+//
+// After any crash every group that Save acknowledged is there, whole, with its writes. At most one
+// group more, the one being saved, may be there too. Where the directory was damaged instead, Open
+// or Groups says ErrDamaged, and a replica that has not read all groups to the end must not vote:
+//
+//   - Each table that Badger would read is verified, block by block, before Badger opens it, since
+//     Badger leaves out a table that it finds damaged.
+//   - Badger ends its log at the first record that does not fit its checksum, and says nothing. So
+//     mark, kept outside of Badger, moves to a number when its group is durable; a log that ends
+//     below has lost something. After a power cut mark may be older than the log by as many groups as
+//     the kernel had not written back (at most [markSyncEvery]): losing just those goes unnoticed here.
+//   - A loss in the middle is a hole in the numbers, found by Groups.
+//   - A value of the state that does not fit its checksum is ErrDamaged when it is read.
+//
+// A directory that was wiped or replaced by an older copy of itself takes its mark along. Only the
+// peers can tell, by the group number they have heard, and that is not this package's matter.
+//
+// Two things kill the process instead of returning an error, because Badger maps its files: a disk
+// that is full (hence the reserve that Save insists on), and a disk that fails a read.
+package storage

@@ -1,0 +1,179 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/fb"
+	"github.com/dgraph-io/badger/v4/table"
+)
+
+// inspect looks at the directory before Badger does: after it, damage that Badger would pass over has
+// been found, and what would needlessly stop Badger is out of its way.
+func (b *Badger) inspect(ran started) error {
+	dir := b.opts.Dir
+	if !ran {
+		return nil
+	}
+	if err := moveAsideEmpty(b.log.log.Warn, dir); err != nil {
+		return err
+	}
+	largest, err := largestMemTable(dir)
+	if err != nil {
+		return err
+	}
+	// Badger maps a log at twice the size of the memory table, and dies where a replayed log does
+	// not fit into its memory table, so a smaller setting must wait until the log is flushed.
+	if largest/2 > b.opts.MemTableBytes {
+		b.log.log.Warn("an unflushed log asks for larger memory tables in this run",
+			"configured_bytes", b.opts.MemTableBytes, "bytes", largest/2)
+		b.opts.MemTableBytes = min(largest/2, memTableBytesMax)
+	}
+	return verifyTables(b.opts, b.log)
+}
+
+// moveAsideEmpty renames the logs that a crash left without a single byte, between their creation and
+// their first growth: Badger refuses to open with one (its issue 2207). If such a file ever held
+// anything, the mark or a hole in the numbers will tell.
+func moveAsideEmpty(warn func(string, ...any), dir string) error {
+	return eachFile(dir, func(info os.FileInfo) error {
+		name := info.Name()
+		if info.Size() > 0 || !(strings.HasSuffix(name, ".mem") || strings.HasSuffix(name, ".vlog")) {
+			return nil
+		}
+		warn("an empty log of an interrupted start is moved aside", "file", name)
+		path := filepath.Join(dir, name)
+		if err := os.Rename(path, path+".empty"); err != nil {
+			return fmt.Errorf("storage: move the empty log %s aside: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func largestMemTable(dir string) (largest int64, err error) {
+	err = eachFile(dir, func(info os.FileInfo) error {
+		if strings.HasSuffix(info.Name(), ".mem") {
+			largest = max(largest, info.Size())
+		}
+		return nil
+	})
+	return largest, err
+}
+
+func eachFile(dir string, visit func(os.FileInfo) error) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("storage: list the data directory: %w", err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return fmt.Errorf("storage: look at file %s: %w", e.Name(), err)
+		}
+		if err := visit(info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyTables checks every table that Badger's manifest names. Badger itself leaves out a table whose
+// index is damaged, and takes a damaged block for the end of a table: keys would be gone, or old ones
+// back, without an error.
+func verifyTables(o Options, log badger.Logger) error {
+	file, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: file %s is missing", ErrDamaged, badger.ManifestFilename)
+	}
+	if err != nil {
+		return fmt.Errorf("storage: open the manifest: %w", err)
+	}
+	defer file.Close()
+	var manifest badger.Manifest
+	err = guard("read the manifest", func() (err error) {
+		manifest, _, err = badger.ReplayManifestFile(file, 0, badgerOptions(o, log))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: the manifest cannot be read: %w", ErrDamaged, err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(manifest.Tables)) {
+		path := table.NewFilename(id, o.Dir)
+		if err := verifyTable(path); err != nil {
+			return fmt.Errorf("table %s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+// verifyTable checks the index of a table, and each block that the index names. A table is: blocks,
+// index, length of the index (4 bytes), checksum of the index, length of that checksum (4).
+func verifyTable(path string) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: the file is missing", ErrDamaged)
+	}
+	if err != nil {
+		return fmt.Errorf("storage: verify: %w", err)
+	}
+	rest, sum, ok := cutTail(data)
+	if !ok {
+		return fmt.Errorf("%w: it is cut short", ErrDamaged)
+	}
+	blocks, index, ok := cutTail(rest)
+	if !ok || !fits(index, sum) {
+		return fmt.Errorf("%w: the index does not fit its checksum", ErrDamaged)
+	}
+	return guard("read the index", func() error { return verifyBlocks(blocks, fb.GetRootAsTableIndex(index, 0)) })
+}
+
+// verifyBlocks checks each block: entries, checksum, length of the checksum (4 bytes).
+func verifyBlocks(blocks []byte, index *fb.TableIndex) error {
+	var at fb.BlockOffset
+	for i := range index.OffsetsLength() {
+		if !index.Offsets(&at, i) {
+			return fmt.Errorf("%w: the index has no block %d", ErrDamaged, i)
+		}
+		from, size := uint64(at.Offset()), uint64(at.Len())
+		if from+size > uint64(len(blocks)) {
+			return fmt.Errorf("%w: block %d lies outside of the file", ErrDamaged, i)
+		}
+		entries, sum, ok := cutTail(blocks[from : from+size])
+		if !ok || !fits(entries, sum) {
+			return fmt.Errorf("%w: block %d does not fit its checksum", ErrDamaged, i)
+		}
+	}
+	return nil
+}
+
+// cutTail splits off the last field of b, whose length is in the four bytes after it.
+func cutTail(b []byte) (rest, field []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	end := len(b) - 4
+	size := uint64(binary.BigEndian.Uint32(b[end:]))
+	if size > uint64(end) {
+		return nil, nil, false
+	}
+	start := end - int(size)
+	return b[:start], b[start:end], true
+}
+
+// fits compares data to Badger's encoding of its CRC-32C: protocol buffer field 2, or nothing for 0.
+func fits(data, encoded []byte) bool {
+	sum := crc32.Checksum(data, crcState)
+	if sum == 0 {
+		return len(encoded) == 0
+	}
+	return bytes.Equal(encoded, binary.AppendUvarint([]byte{2 << 3}, uint64(sum)))
+}

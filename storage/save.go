@@ -1,0 +1,188 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+)
+
+// Save implements Store: one Badger transaction, one sync.
+func (b *Badger) Save(batch Batch) error {
+	if err := b.alive(); err != nil {
+		return err
+	}
+	if err := batch.check(b.BatchBytesMax(), ValueBytesMax(b.opts.MemTableBytes)); err != nil {
+		return err
+	}
+	if err := b.checkSpace(batch); err != nil {
+		return err
+	}
+	number := b.last.Load() + 1
+	if err := b.commit(number, batch); err != nil {
+		if !errors.Is(err, ErrBatchTooLarge) {
+			b.dead = err
+		}
+		return err
+	}
+	// The mark follows the group, so it is never ahead of what is durable, and guards the group from here on.
+	if err := errors.Join(b.names.sync(b.opts.Dir), b.mark.move(number)); err != nil {
+		b.dead = err
+		return err
+	}
+	b.last.Store(number)
+	return nil
+}
+
+// checkSpace refuses before anything is written. Badger maps sparse files into memory, so on a full
+// disk it does not fail but dies of SIGBUS.
+func (b *Badger) checkSpace(batch Batch) error {
+	free, err := b.free()
+	if err != nil {
+		b.dead = err
+		return err
+	}
+	if need := b.opts.FreeReserveBytes + uint64(batch.Bytes()); free < need {
+		return fmt.Errorf("%w: %d MiB are free in %s, %d MiB must be", ErrNoSpace,
+			free>>20, b.opts.Dir, need>>20)
+	}
+	return nil
+}
+
+func (b *Badger) commit(number uint64, batch Batch) error {
+	txn := b.db.NewTransactionAt(newestVersion, true)
+	defer txn.Discard()
+	chain := b.lastChain.next(number, batch.Group)
+	w := b.newWriter(txn, batch)
+	err := w.group(groupHeader{number: number, chain: chain}, batch.Group)
+	for i := 0; i < len(batch.Writes) && err == nil; i++ {
+		err = w.state(b.meta.generation, batch.Writes[i])
+	}
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		return fmt.Errorf("%w: %w", ErrBatchTooLarge, err)
+	}
+	if err == nil {
+		err = b.commitSynced(txn, groupVersion(number))
+	}
+	if err != nil {
+		return fmt.Errorf("storage: save group %d: %w", number, err)
+	}
+	b.lastChain = chain
+	b.db.SetDiscardTs(groupVersion(number)) // compaction may drop what newer versions replaced
+	return nil
+}
+
+// commitSynced returns when the transaction is durable, or as soon as Badger reports a failure from
+// the background: where its flushes fail for good, a commit would wait for ever.
+func (b *Badger) commitSynced(txn *badger.Txn, version uint64) error {
+	committed := make(chan error, 1)
+	err := guard("commit", func() error {
+		return txn.CommitAt(version, func(err error) { committed <- err })
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err = <-committed:
+	case <-b.log.failed:
+	}
+	if err != nil {
+		return err
+	}
+	return b.log.err()
+}
+
+// writer fills a transaction. Keys, values and entries live in buffers that the next Save uses again:
+// Badger needs them until it has committed, and no longer.
+type writer struct {
+	txn           *badger.Txn
+	buffer        []byte
+	entries       []badger.Entry
+	valueBytesMax int
+}
+
+// newWriter makes the buffers large enough at once, since entries must not move.
+func (b *Badger) newWriter(txn *badger.Txn, batch Batch) *writer {
+	valueMax := valueBytesMax(b.opts.MemTableBytes)
+	if need := batch.Bytes(); cap(b.buffer) < need {
+		b.buffer = make([]byte, 0, need)
+	}
+	if need := len(batch.Writes) + 1 + (groupHeaderBytes+len(batch.Group))/valueMax; cap(b.entries) < need {
+		b.entries = make([]badger.Entry, 0, need)
+	}
+	return &writer{txn: txn, buffer: b.buffer[:0], entries: b.entries[:0], valueBytesMax: valueMax}
+}
+
+// group adds the parts of a group: one, unless it exceeds what one value may hold.
+func (w *writer) group(h groupHeader, body []byte) error {
+	h.parts = 1 + (groupHeaderBytes+len(body)-1)/w.valueBytesMax
+	for part := range h.parts {
+		start := len(w.buffer)
+		w.buffer = appendGroupKey(w.buffer, h.number, part)
+		keyEnd := len(w.buffer)
+		if part == 0 {
+			w.buffer = h.append(w.buffer)
+		}
+		n := min(len(body), w.valueBytesMax-(len(w.buffer)-keyEnd))
+		w.buffer = append(w.buffer, body[:n]...)
+		body = body[n:]
+		if err := w.set(start, keyEnd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) state(generation byte, write Write) error {
+	start := len(w.buffer)
+	w.buffer = appendStateKey(w.buffer, generation, write.Key)
+	keyEnd := len(w.buffer)
+	if write.Delete {
+		return w.txn.Delete(w.buffer[start:keyEnd:keyEnd])
+	}
+	sum := stateChecksum(w.buffer[start:keyEnd], write.Value)
+	w.buffer = append(binary.BigEndian.AppendUint32(w.buffer, sum), write.Value...)
+	return w.set(start, keyEnd)
+}
+
+// set adds the entry whose key and value are the last bytes of the buffer.
+func (w *writer) set(start, keyEnd int) error {
+	end := len(w.buffer)
+	w.entries = append(w.entries, badger.Entry{
+		Key:   w.buffer[start:keyEnd:keyEnd],
+		Value: w.buffer[keyEnd:end:end],
+	})
+	return w.txn.SetEntry(&w.entries[len(w.entries)-1])
+}
+
+// dirNames makes the names of new files durable. Badger syncs a new write-ahead log, but not the
+// directory that names it, and a log that has lost its name is lost with all that was acknowledged.
+type dirNames struct {
+	synced unix.Timespec // modification time of the directory when it was last synced
+}
+
+// timeGranularity is more than the tick by which file systems date changes: within it a second
+// change leaves the same time as the first.
+const timeGranularity = 50 * time.Millisecond
+
+// sync syncs the directory if its names changed since.
+func (n *dirNames) sync(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return fmt.Errorf("storage: look at the directory %s: %w", dir, err)
+	}
+	changed := st.Mtim
+	if changed == n.synced {
+		return nil
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	if time.Since(time.Unix(changed.Unix())) > timeGranularity {
+		n.synced = changed
+	}
+	return nil
+}
