@@ -5,9 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// queueKeptBytes is how large a drained buffer may be to be used again: a burst towards a dead
-// peer must not pin its memory once it is over.
-const queueKeptBytes = 1 << 20
+// A buffer above queueKeptBytes of which less than an eighth was used is not used again: a burst,
+// or the time without a peer, must not pin its memory once it is over, while a steady flood must
+// not allocate a large buffer for every batch.
+const queueKeptBytes = 256 << 10
 
 // budget is the room that one peer's lanes share.
 type budget struct {
@@ -58,10 +59,10 @@ func (q *queue) wake() {
 	}
 }
 
-// take returns all that waits and leaves spare in its place. What it returns stays within the
-// budget until released.
+// take returns all that waits and leaves spare, the batch taken before, in its place. What it
+// returns stays within the budget until released.
 func (q *queue) take(spare []byte) []byte {
-	if cap(spare) > queueKeptBytes {
+	if cap(spare) > queueKeptBytes && len(spare) < cap(spare)/8 {
 		spare = nil
 	}
 	q.mu.Lock()
