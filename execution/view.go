@@ -1,0 +1,129 @@
+package execution
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
+
+// ErrFootprint means that a state machine touched a key that its Footprint did not name. Replicas
+// order commands by their footprints alone, so going on would let them differ.
+var ErrFootprint = errors.New("execution: access outside the footprint; fix the state machine's Footprint")
+
+// view is the View of one request: the state within the fence of a footprint.
+type view struct {
+	state     *State
+	footprint epaxos.Footprint
+	points    []epaxos.Access // of a large footprint, by key
+	fault     error           // the first one; nothing is read or written after it
+}
+
+var _ View = (*view)(nil)
+
+// scanMax is the footprint up to which looking at every entry beats sorting them.
+const scanMax = 16
+
+func (v *view) open(footprint epaxos.Footprint) {
+	// A command's requests share its footprint, so the sorted form is made once for all of them.
+	same := len(v.footprint) == len(footprint) && len(footprint) > 0 && &v.footprint[0] == &footprint[0]
+	v.footprint, v.fault = footprint, nil
+	if same || len(footprint) <= scanMax {
+		return
+	}
+	v.points = v.points[:0]
+	for i := range footprint {
+		if footprint[i].Mode != epaxos.Everything && !footprint[i].Range && footprint[i].Space == epaxos.SpaceState {
+			v.points = append(v.points, footprint[i])
+		}
+	}
+	slices.SortFunc(v.points, func(a, b epaxos.Access) int { return strings.Compare(a.Key, b.Key) })
+}
+
+func (v *view) close() error {
+	fault := v.fault
+	v.fault = errClosed
+	return fault
+}
+
+var errClosed = errors.New("execution: view used after Apply returned")
+
+func (v *view) Get(key string) (value []byte, found bool) {
+	if !v.allow(key, false) {
+		return nil, false
+	}
+	value, found, err := v.state.Get(epaxos.SpaceState, key)
+	if err != nil {
+		v.fault = err
+	}
+	return value, found
+}
+
+func (v *view) Put(key string, value []byte) {
+	if v.allow(key, true) {
+		v.state.Put(epaxos.SpaceState, key, value)
+	}
+}
+
+func (v *view) Delete(key string) {
+	if v.allow(key, true) {
+		v.state.Delete(epaxos.SpaceState, key)
+	}
+}
+
+// allow reports whether the footprint permits the access, and records a fault where it does not.
+func (v *view) allow(key string, write bool) bool {
+	if v.fault != nil {
+		return false
+	}
+	if v.permits(key, write) {
+		return true
+	}
+	act := "read of"
+	if write {
+		act = "write to"
+	}
+	v.fault = fmt.Errorf("%s key %q: %w", act, key, ErrFootprint)
+	return false
+}
+
+func (v *view) permits(key string, write bool) bool {
+	if len(v.footprint) <= scanMax {
+		for i := range v.footprint {
+			if a := &v.footprint[i]; covers(a, key) && (!write || a.Mode != epaxos.Read) {
+				return true
+			}
+		}
+		return false
+	}
+	at, _ := slices.BinarySearchFunc(v.points, key, func(a epaxos.Access, key string) int {
+		return strings.Compare(a.Key, key)
+	})
+	for ; at < len(v.points) && v.points[at].Key == key; at++ {
+		if !write || v.points[at].Mode != epaxos.Read {
+			return true
+		}
+	}
+	for i := range v.footprint {
+		a := &v.footprint[i]
+		if (a.Range || a.Mode == epaxos.Everything) && covers(a, key) && (!write || a.Mode != epaxos.Read) {
+			return true
+		}
+	}
+	return false
+}
+
+func covers(a *epaxos.Access, key string) bool {
+	switch {
+	case a.Mode == epaxos.Everything:
+		return true
+	case a.Space != epaxos.SpaceState:
+		return false
+	case !a.Range:
+		return a.Key == key
+	default:
+		return a.Key <= key && (a.End == "" || key < a.End)
+	}
+}
