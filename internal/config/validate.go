@@ -108,7 +108,8 @@ func (c Config) checkMembers(ch *checker) {
 		}
 	}
 	self, listed := c.Self()
-	if ch.that(listed || c.Replica == 0, "members", "do not list replica %d, which this file configures", c.Replica) && listed {
+	ch.that(listed || c.Replica == 0, "members", "do not list replica %d, which this file configures", c.Replica)
+	if listed {
 		ch.that(self.Incarnation == c.Incarnation, "incarnation",
 			"is %#x, but members say %#x of replica %d", c.Incarnation, self.Incarnation, c.Replica)
 	}
@@ -125,11 +126,13 @@ func (m Member) check(ch *checker, key string) {
 func (c Config) checkQuorums(ch *checker) {
 	n, m := len(c.Members), c.Membership()
 	// Between a majority quorum and unanimity; with f above it two quorums need not meet.
-	if !ch.that(m.F >= 0 && n >= 2*m.F+1, "f", "%d crashes of %d members are too many: at most %d", m.F, n, max(n-1, 0)/2) {
+	if !ch.that(m.F >= 0 && n >= 2*m.F+1, "f",
+		"%d crashes of %d members are too many: at most %d", m.F, n, max(n-1, 0)/2) {
 		return
 	}
 	largest := epaxos.LargestE(n, m.F)
-	ch.that(m.E >= 0 && m.E <= largest, "e", "%d is impossible with %d members and f=%d: at most %d", m.E, n, m.F, largest)
+	ch.that(m.E >= 0 && m.E <= largest, "e",
+		"%d is impossible with %d members and f=%d: at most %d", m.E, n, m.F, largest)
 }
 
 func (c Config) checkLimits(ch *checker) {
