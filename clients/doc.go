@@ -1,0 +1,57 @@
+// Package clients is the Go client of the service.
+//
+// A Client keeps one connection to every replica of a cluster, measures how far each is, and sends
+// operations to the nearest that is well:
+//
+//	client, err := clients.Dial(ctx, []string{"10.0.0.1:7000"}, clients.WithTLS(config))
+//	...
+//	defer client.Close()
+//	_, err = client.Put(ctx, "colour", []byte("blue"))
+//	result, err := client.Get(ctx, "colour")
+//
+// One endpoint is enough: the replicas tell the others. Get, Put, Delete, Increment, the
+// compare-and-sets and Txn speak to the bundled key-value machine; Do, Query, Submit and Start
+// carry any payload to any other state machine.
+//
+// # Promises
+//
+// Every operation ends, by an answer or by an *Error, at its context's end or deadline (10 s where
+// there is none; WithTimeout). An operation that returns no error has been executed by the replica
+// that answered, and is durable at a quorum; operations on a key are linearizable.
+//
+// An error says what became of the effect, which decides whether the caller may try again:
+//
+//   - NotApplied: there was none and will be none.
+//   - Applied: it took effect; only the answer is missing.
+//   - Unknown: nobody can tell yet. The connection was lost, or the deadline passed, after the
+//     operation had been sent.
+//
+// The client itself retries, with jittered back-off and on another replica if need be, until the
+// deadline: operations it never sent; operations refused as retryable and not applied (an
+// overloaded, starting or draining replica); and operations that only read, whatever happened. It
+// never repeats an operation that may have taken effect.
+//
+// # The nearest replica
+//
+// A probe goes to every replica each WithProbeInterval, ten times as often at first. The client
+// leaves a replica that is well only for one that was clearly nearer for several probes in a row
+// (Policy), so it does not swing between equals. It leaves at once a replica that closed the
+// connection, asked its clients to leave, leaves a probe unanswered, or answers probes but carries
+// nothing out, as one does that is cut off from a quorum. Operations that were sent there and may
+// change the state stay there: their answer may still come. All of them are probed on, and taken
+// back under the same rules when they are well again.
+//
+// # Threads
+//
+// All methods are safe for concurrent use. A client runs three goroutines of its own per replica
+// at most, and one more that keeps time. Operations of all callers share one stream per replica
+// and go out in batches that grow with the load. Start blocks while WithInFlight operations are
+// open, and this is the only back-pressure: nothing is queued beyond it. Close ends all goroutines.
+//
+// # What is absent
+//
+// Sessions, and with them exactly-once retries, are not there yet: so unknown outcomes are
+// reported and left to the caller. Compare-and-set by version makes an operation safe to repeat.
+// There are no session, stale or snapshot reads: Get is a command like any other. Endpoints of
+// replicas that left the cluster are tried, every few seconds, until the client is closed.
+package clients

@@ -1,0 +1,220 @@
+package clients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// Request is one operation on the replicated state machine.
+type Request struct {
+	// Payload goes to the state machine as it is. It must not change until the operation is done.
+	Payload []byte
+	// ReadOnly promises that the payload changes nothing, so that it may be sent more than once.
+	ReadOnly bool
+	// Replica, if not 0, is the only replica that may serve the operation.
+	Replica epaxos.ReplicaID
+	// Done, if set, is called once with what Wait would return, by a goroutine of the client. It
+	// must not block, and must not call Start: it holds up the answers that come after.
+	Done func(Reply, error)
+}
+
+// Reply is the answer of the state machine.
+type Reply struct {
+	Result  []byte           // owned by the caller
+	Replica epaxos.ReplicaID // which replica led the command
+	Fast    bool             // the command was committed on the fast path
+}
+
+// The life of an operation. Who moves it to finished, and nobody else, delivers its answer: the
+// session's reader, the keeper at its deadline, or the caller when its context ends.
+//
+//	queued ⇄ sent
+//	   ↘     ↙
+//	  finished
+const (
+	stateQueued   uint32 = iota // nobody but this client knows of it
+	stateSent                   // given to a stream: its effect is out of our hands
+	stateFinished               // reply and err are final
+)
+
+// Future is an operation under way. Its methods are safe for concurrent use.
+type Future struct {
+	client   *Client
+	ctx      context.Context
+	request  Request
+	kind     wire.RequestKind
+	deadline time.Time
+
+	state   atomic.Uint32
+	replica atomic.Uint32 // last sent to
+	ready   chan struct{} // closed when finished; nil if Request.Done is set
+	reply   Reply
+	err     *Error
+
+	// Retries. One goroutine at a time has these: whoever moved the operation to queued.
+	attempts  int
+	avoid     epaxos.ReplicaID
+	notBefore time.Time
+	refusal   atomic.Pointer[Error] // the last, by a replica that did nothing
+}
+
+// Done is closed when the operation has finished. It is nil if Request.Done was given.
+func (f *Future) Done() <-chan struct{} { return f.ready }
+
+// Wait returns the answer as soon as there is one, and at the latest when the context or the
+// deadline of the operation ends. The error, if any, is an *Error. Wait must not be called if
+// Request.Done was given.
+func (f *Future) Wait() (Reply, error) {
+	select {
+	case <-f.ready:
+	case <-f.ctx.Done():
+		f.expire(f.ctx.Err())
+		<-f.ready
+	}
+	if f.err != nil {
+		return Reply{}, f.err
+	}
+	return f.reply, nil
+}
+
+// admit checks the operation, sets its deadline and waits for a slot. Nothing is sent before, so
+// every refusal says "not applied".
+func (f *Future) admit() *Error {
+	c := f.client
+	if size := len(f.request.Payload); size > PayloadMax {
+		return f.failure(stateQueued, CodeInvalid,
+			fmt.Sprintf("payload of %d bytes: at most %d are possible", size, PayloadMax), nil)
+	}
+	now := time.Now()
+	deadline, ok := f.ctx.Deadline()
+	if !ok {
+		deadline = now.Add(c.options.timeout)
+	}
+	f.deadline = deadline
+	if err := f.overdue(now); err != nil {
+		return f.late(err)
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(deadline.Sub(now))
+	defer timer.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-f.ctx.Done():
+		return f.late(f.ctx.Err())
+	case <-timer.C:
+		return f.late(context.DeadlineExceeded)
+	case <-c.ctx.Done():
+		return f.failure(stateQueued, CodeClosed, "the client was closed", []error{ErrClosed})
+	}
+}
+
+func (f *Future) late(cause error) *Error {
+	code, detail := describeEnd(cause)
+	return f.failure(stateQueued, code, detail+" before it was sent", []error{cause})
+}
+
+// refuse finishes an operation that was not admitted, so holds no slot.
+func (f *Future) refuse(err *Error) {
+	f.state.Store(stateFinished)
+	f.err = err
+	f.deliver()
+}
+
+func (f *Future) deliver() {
+	switch {
+	case f.request.Done == nil:
+		close(f.ready)
+	case f.err != nil:
+		f.request.Done(Reply{}, f.err)
+	default:
+		f.request.Done(f.reply, nil)
+	}
+}
+
+// finished reports whether the answer is final.
+func (f *Future) finished() bool { return f.state.Load() == stateFinished }
+
+// finish delivers the answer if the operation is still in state from.
+func (f *Future) finish(from uint32, reply Reply, err *Error) bool {
+	if !f.state.CompareAndSwap(from, stateFinished) {
+		return false
+	}
+	f.reply, f.err = reply, err
+	<-f.client.slots
+	f.deliver()
+	return true
+}
+
+// fail finishes the operation with an error of the client itself. The outcome follows from the
+// state: what was never sent, or only reads, has no effect.
+func (f *Future) fail(code Code, detail string, causes ...error) {
+	for {
+		state := f.state.Load()
+		if state == stateFinished {
+			return
+		}
+		if f.finish(state, Reply{}, f.failure(state, code, detail, causes)) {
+			return
+		}
+	}
+}
+
+func (f *Future) failure(state uint32, code Code, detail string, causes []error) *Error {
+	err := &Error{
+		Code: code, Outcome: f.outcome(state), Replica: epaxos.ReplicaID(f.replica.Load()),
+		Detail: detail, causes: causes,
+	}
+	err.Retryable = err.Outcome == NotApplied && code != CodeInvalid && code != CodeClosed
+	if refusal := f.refusal.Load(); refusal != nil {
+		err.Detail += fmt.Sprintf(" (replica %d refused before: %s: %s)", refusal.Replica, refusal.Code, refusal.Detail)
+		err.causes = append(err.causes, refusal)
+	}
+	return err
+}
+
+func (f *Future) outcome(state uint32) Outcome {
+	if state == stateQueued || f.request.ReadOnly {
+		return NotApplied
+	}
+	return Unknown
+}
+
+// expire finishes the operation because its context or its deadline has ended.
+func (f *Future) expire(cause error) {
+	code, detail := describeEnd(cause)
+	f.fail(code, detail+" without an answer", cause)
+}
+
+func describeEnd(cause error) (Code, string) {
+	if errors.Is(cause, context.Canceled) {
+		return CodeCanceled, "the caller's context was cancelled"
+	}
+	return CodeTimeout, "the deadline passed"
+}
+
+// overdue returns why the operation must end now, or nil.
+func (f *Future) overdue(now time.Time) error {
+	if err := f.ctx.Err(); err != nil {
+		return err
+	}
+	if !now.Before(f.deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// takeBack returns a sent operation to the queue, if it may be sent again.
+func (f *Future) takeBack() bool {
+	return f.request.ReadOnly && f.state.CompareAndSwap(stateSent, stateQueued)
+}

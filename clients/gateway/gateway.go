@@ -1,0 +1,252 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/264bc8cf/epaxos/clients/internal/protocol"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// Request is one command as a client sent it.
+type Request struct {
+	Session epaxos.InstanceID // zero: the client asked for no deduplication
+	Number  uint64
+	Payload []byte // owned by the proposer
+	// Deadline is when the client stops waiting. A proposer that has not proposed the request by
+	// then should drop it and answer CodeTimeout with OutcomeNotApplied: only it can know that.
+	Deadline time.Time
+}
+
+// Answer says how a request ended.
+type Answer struct {
+	Code    wire.Code
+	Outcome wire.Outcome
+	Retry   bool   // the same request may be sent again, here or elsewhere, without harm
+	Fast    bool   // committed on the fast path
+	Result  []byte // of the state machine; only read before done returns
+	Detail  string // for people; empty with CodeOK
+}
+
+// Proposer carries requests out. The replica is one.
+type Proposer interface {
+	// Propose takes over a request. It must not block: with its queue full it answers
+	// CodeOverloaded. done must be called exactly once, from any goroutine, also from within
+	// Propose; done does not block. Until then the request counts against the limits of the
+	// gateway, even if its client has gone.
+	Propose(request Request, done func(Answer))
+}
+
+// Config is what a Gateway needs. Zero limits take their defaults.
+type Config struct {
+	Proposer Proposer
+	Cluster  [16]byte
+	Replica  epaxos.ReplicaID
+	Members  []wire.MemberInfo
+	// Status returns the replica's view of itself as JSON. It is called by the goroutine that
+	// reads a client's requests, so it must be quick. Nil: status requests are refused.
+	Status func() []byte
+	Log    *slog.Logger
+
+	ConnsMax       int           // client connections; default 4096
+	OpenMax        int           // requests in the hands of the proposer, in all; default 65536
+	OpenPerConnMax int           // and of one connection; default 8192
+	OutboxMax      int           // bytes of answers that a client has not read yet; default 4 MiB
+	HelloTimeout   time.Duration // from connection to hello; default 5 s
+	WriteTimeout   time.Duration // a client that reads nothing for so long is cut off; default 30 s
+	RequestTimeout time.Duration // for requests without a deadline, and the longest; default 60 s
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.ConnsMax, 4096)
+	def(&c.OpenMax, 1<<16)
+	def(&c.OpenPerConnMax, 1<<13)
+	def(&c.OutboxMax, 4<<20)
+	def(&c.HelloTimeout, 5*time.Second)
+	def(&c.WriteTimeout, 30*time.Second)
+	def(&c.RequestTimeout, time.Minute)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func def[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Gateway serves the clients of one replica. Its methods are safe for concurrent use.
+type Gateway struct {
+	config Config
+	stop   chan struct{}
+	wg     sync.WaitGroup
+
+	draining atomic.Bool
+	open     atomic.Int64 // requests in the hands of the proposer
+
+	mu      sync.Mutex
+	closed  bool
+	members []wire.MemberInfo
+	conns   map[*conn]struct{}
+}
+
+// New makes a gateway and starts its one timer goroutine. Close ends it.
+func New(config Config) *Gateway {
+	g := &Gateway{
+		config: config.withDefaults(), members: slices.Clone(config.Members),
+		stop: make(chan struct{}), conns: make(map[*conn]struct{}),
+	}
+	g.wg.Add(1)
+	go g.keepTime()
+	return g
+}
+
+// Serve speaks with one client until the connection ends, and returns why it did; nil if it ended
+// in good order. The connection must be authenticated. Serve closes it.
+func (g *Gateway) Serve(qc *quic.Conn) error {
+	c := newConn(g, qc)
+	if code, err := g.admit(c); err != nil {
+		protocol.Close(qc, code, err.Error())
+		return err
+	}
+	defer g.wg.Done()
+	err := c.serve()
+	g.mu.Lock()
+	delete(g.conns, c)
+	g.mu.Unlock()
+	if err != nil {
+		g.config.Log.Info("client connection ended", "client", c.name, "address", qc.RemoteAddr(), "reason", err)
+	}
+	return err
+}
+
+func (g *Gateway) admit(c *conn) (quic.ApplicationErrorCode, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return protocol.CloseStopping, errors.New("the replica is stopping: use another")
+	}
+	if len(g.conns) >= g.config.ConnsMax {
+		return protocol.CloseCrowded, fmt.Errorf("the replica has %d client connections already: use another", len(g.conns))
+	}
+	g.conns[c] = struct{}{}
+	g.wg.Add(1)
+	return 0, nil
+}
+
+// SetMembers tells all clients of a changed membership.
+func (g *Gateway) SetMembers(members []wire.MemberInfo) {
+	g.mu.Lock()
+	g.members = slices.Clone(members)
+	g.mu.Unlock()
+	g.greetAll()
+}
+
+// SetDraining tells all clients to use another replica, or that this one is back. While draining,
+// commands are refused as "unavailable, not applied, retry".
+func (g *Gateway) SetDraining(draining bool) {
+	if g.draining.Swap(draining) != draining {
+		g.greetAll()
+	}
+}
+
+// Open is the number of requests in the hands of the proposer.
+func (g *Gateway) Open() int { return int(g.open.Load()) }
+
+// Drain refuses new commands, sends the clients away and waits until the proposer has answered
+// what it has. It returns ctx's error if that takes longer.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.SetDraining(true)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for g.open.Load() > 0 {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("drain clients: %d requests are open: %w", g.open.Load(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Close ends all connections, after what has been answered is sent, and waits for the gateway's
+// goroutines. Answers of the proposer that come later go nowhere.
+func (g *Gateway) Close() {
+	g.mu.Lock()
+	if !g.closed {
+		g.closed = true
+		close(g.stop)
+	}
+	conns := g.snapshot()
+	g.mu.Unlock()
+	for _, c := range conns {
+		c.finish()
+	}
+	g.wg.Wait()
+}
+
+// snapshot returns the connections. The caller holds mu.
+func (g *Gateway) snapshot() []*conn {
+	conns := make([]*conn, 0, len(g.conns))
+	for c := range g.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+func (g *Gateway) hello() wire.ServerHello {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return wire.ServerHello{
+		Cluster: g.config.Cluster, Format: wire.Format, Replica: g.config.Replica,
+		Draining: g.draining.Load(), Members: g.members,
+	}
+}
+
+func (g *Gateway) greetAll() {
+	g.mu.Lock()
+	conns := g.snapshot()
+	g.mu.Unlock()
+	for _, c := range conns {
+		c.greetAgain()
+	}
+}
+
+const (
+	// tick is the grain of deadlines.
+	tick = 10 * time.Millisecond
+	// grace is how much later than the deadline the gateway itself answers "timeout, outcome
+	// unknown": the proposer may know better, and then says so at the deadline.
+	grace = 20 * time.Millisecond
+)
+
+// keepTime answers requests whose deadline has passed, and cuts off clients that do not read.
+func (g *Gateway) keepTime() {
+	defer g.wg.Done()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case now := <-ticker.C:
+			g.mu.Lock()
+			conns := g.snapshot()
+			g.mu.Unlock()
+			for _, c := range conns {
+				c.sweep(now)
+			}
+		}
+	}
+}

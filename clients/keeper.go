@@ -1,0 +1,317 @@
+package clients
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+const (
+	// tickBusy is the grain of deadlines, retries and suspicion while operations are open.
+	tickBusy = 10 * time.Millisecond
+	// sweepEvery is how often contexts of operations that nobody waits for are looked at.
+	sweepEvery = 100 * time.Millisecond
+	// settling probes follow a new connection ten times as fast as later ones, so that a client
+	// finds its nearest replica within the first second.
+	settling = 5
+)
+
+// watch is what the keeper remembers of one session between ticks. Only the keeper touches it.
+type watch struct {
+	nextProbe  time.Time
+	probes     int
+	seen       load
+	stillSince time.Time // operations are open, and none has been answered, since
+	silent     bool      // a probe is overdue by so much that the replica is not used
+}
+
+// keep is the client's only clock: deadlines, retries, probes, suspicion and the choice.
+func (c *Client) keep() {
+	defer c.wg.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	watches := make(map[*session]*watch)
+	var swept time.Time
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-c.poke:
+		case <-timer.C:
+		}
+		now := time.Now()
+		full := now.Sub(swept) >= sweepEvery
+		if full {
+			swept = now
+		}
+		c.tick(watches, now, full)
+		timer.Reset(c.nap(watches, now))
+	}
+}
+
+func (c *Client) wakeKeeper() {
+	select {
+	case c.poke <- struct{}{}:
+	default:
+	}
+}
+
+// nap returns how long the keeper may sleep: until the next probe, or the next tick while
+// operations are open. Start wakes the keeper if it finds it asleep.
+func (c *Client) nap(watches map[*session]*watch, now time.Time) time.Duration {
+	c.asleep.Store(true)
+	if len(c.slots) > 0 {
+		c.asleep.Store(false)
+		return tickBusy
+	}
+	pause := c.probeEvery
+	for _, w := range watches {
+		pause = min(pause, w.nextProbe.Sub(now))
+		if w.seen.probing > 0 { // without traffic, too, a silent replica is to be noticed in time
+			pause = min(pause, c.probeEvery/4)
+		}
+	}
+	return max(pause, time.Millisecond)
+}
+
+func (c *Client) tick(watches map[*session]*watch, now time.Time, full bool) {
+	c.mu.Lock()
+	sessions := slices.Clone(c.sessions)
+	c.mu.Unlock()
+	for s := range watches {
+		if !slices.Contains(sessions, s) {
+			delete(watches, s)
+		}
+	}
+	for _, s := range sessions {
+		w := watches[s]
+		if w == nil {
+			w = &watch{nextProbe: now, stillSince: now}
+			watches[s] = w
+		}
+		if !now.Before(w.nextProbe) {
+			c.schedule(w, now)
+			s.startProbe()
+		}
+		c.inspect(s, w, s.sweep(now, full), now)
+	}
+	c.mu.Lock()
+	c.reselect(now)
+	c.mu.Unlock()
+	c.serveWaiting(now)
+}
+
+func (c *Client) schedule(w *watch, now time.Time) {
+	every := c.probeEvery
+	if w.probes < settling {
+		every = max(every/10, probeEveryMin)
+	}
+	w.probes++
+	w.nextProbe = now.Add(every)
+}
+
+// inspect draws the conclusions from what a session reports: is its replica silent, does it carry
+// out what it is asked to?
+func (c *Client) inspect(s *session, w *watch, l load, now time.Time) {
+	answered, failed := l.answered != w.seen.answered, l.failed != w.seen.failed
+	busy := l.open > 0 || failed
+	stalled := false
+	switch {
+	case answered || !busy:
+		w.stillSince, w.seen.failed = now, l.failed
+	case now.Sub(w.stillSince) >= c.policy.StallAfter:
+		stalled = true
+		w.stillSince, w.seen.failed = now, l.failed
+	}
+	w.seen.answered, w.seen.probing = l.answered, l.probing
+
+	silent := l.probing >= c.policy.SuspectAfter
+	evacuate := stalled || silent && !w.silent
+	w.silent = silent
+
+	replica := s.hello.Replica
+	c.mu.Lock()
+	c.selector.overdue(replica, l.probing)
+	if answered {
+		c.selector.serving(replica)
+	}
+	if stalled {
+		c.selector.hold(replica, now)
+	}
+	if evacuate {
+		c.log.Warn("replica does not answer", "replica", replica, "probe", l.probing, "open", l.open)
+		c.reselect(now)
+	}
+	c.mu.Unlock()
+	if evacuate {
+		for _, f := range s.evacuate() {
+			c.rescue(f, replica)
+		}
+	}
+}
+
+// serveWaiting ends the operations in waiting whose time is up, and places those whose pause is over.
+func (c *Client) serveWaiting(now time.Time) {
+	var due []*Future
+	var ended []ending
+	c.mu.Lock()
+	kept := c.waiting[:0]
+	for _, f := range c.waiting {
+		cause := f.overdue(now)
+		switch {
+		case f.finished():
+		case cause != nil:
+			ended = append(ended, ending{f, cause})
+		case now.Before(f.notBefore):
+			kept = append(kept, f)
+		default:
+			due = append(due, f)
+		}
+	}
+	clear(c.waiting[len(kept):])
+	c.waiting = kept
+	c.mu.Unlock()
+	for _, e := range ended {
+		e.future.expire(e.cause)
+	}
+	for _, f := range due {
+		c.place(f)
+	}
+}
+
+// reselect asks the selector, and redirects new operations if its choice changed. The caller
+// holds mu.
+func (c *Client) reselect(now time.Time) {
+	was := c.selector.current
+	choice := c.selector.choose(now)
+	s := c.session(choice)
+	if c.closed || s == c.current.Load() {
+		return
+	}
+	c.current.Store(s)
+	if was != choice {
+		c.log.Info("moved", "from", was, "to", choice)
+	}
+}
+
+// attach makes a session available, or returns the one that the replica has already.
+func (c *Client) attach(s *session) (other *session) {
+	now := time.Now()
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		s.abort(ErrClosed)
+		return nil
+	}
+	if other := c.session(s.hello.Replica); other != nil {
+		c.mu.Unlock()
+		return other
+	}
+	c.sessions = append(c.sessions, s)
+	c.selector.up(s.hello.Replica)
+	c.selector.observe(s.hello.Replica, s.helloIn)
+	c.selector.drain(s.hello.Replica, s.hello.Draining)
+	c.learn(s.hello.Members)
+	c.reselect(now)
+	c.mu.Unlock()
+	c.firstUp.open()
+	c.wakeKeeper()
+	return nil
+}
+
+func (c *Client) detach(s *session) {
+	c.mu.Lock()
+	if i := slices.Index(c.sessions, s); i >= 0 {
+		c.sessions = slices.Delete(c.sessions, i, i+1)
+		c.selector.down(s.hello.Replica)
+		c.reselect(time.Now())
+	}
+	c.mu.Unlock()
+	c.wakeKeeper()
+}
+
+// measured takes the round trip of a probe.
+func (c *Client) measured(s *session, rtt time.Duration) {
+	c.mu.Lock()
+	if c.session(s.hello.Replica) == s {
+		c.selector.observe(s.hello.Replica, rtt)
+		c.reselect(time.Now())
+	}
+	c.mu.Unlock()
+}
+
+// greeted takes a hello that was sent again, because the replica drains or the members changed.
+func (c *Client) greeted(s *session, hello *wire.ServerHello) {
+	c.mu.Lock()
+	if c.session(s.hello.Replica) == s {
+		c.selector.drain(s.hello.Replica, hello.Draining)
+		c.learn(hello.Members)
+		c.reselect(time.Now())
+	}
+	c.mu.Unlock()
+}
+
+// refused notes that a replica could not serve, so that the next operations need not find out.
+func (c *Client) refused(replica epaxos.ReplicaID) {
+	now := time.Now()
+	c.mu.Lock()
+	c.selector.hold(replica, now)
+	c.reselect(now)
+	c.mu.Unlock()
+}
+
+// learn adds links to members not known yet. Links are never removed: hellos of different replicas
+// may be of different age, and an endpoint that answers no more costs one attempt every few
+// seconds. The caller holds mu.
+func (c *Client) learn(members []wire.MemberInfo) {
+	if len(members) > 0 {
+		c.members = slices.Clone(members)
+	}
+	for _, m := range members {
+		if m.Endpoint != "" && len(c.links) < endpointsMax {
+			c.addLink(m.Endpoint)
+		}
+	}
+}
+
+// addLink connects to an endpoint, unless it is known. The caller holds mu.
+func (c *Client) addLink(endpoint string) {
+	if c.closed || slices.ContainsFunc(c.links, func(l *link) bool { return l.endpoint == endpoint }) {
+		return
+	}
+	l := &link{client: c, endpoint: endpoint}
+	c.links = append(c.links, l)
+	c.wg.Add(1)
+	go l.run()
+}
+
+func (c *Client) linkFailed(l *link, err error, refused bool) {
+	c.log.Debug("cannot connect", "error", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.lastErr, l.refused = err, refused
+	if !slices.ContainsFunc(c.links, func(l *link) bool { return !l.refused }) {
+		c.hopeless.open()
+	}
+}
+
+// checkHello says whether the replica belongs to our cluster and speaks our format.
+func (c *Client) checkHello(hello *wire.ServerHello) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cluster == ([16]byte{}) {
+		c.cluster = hello.Cluster
+	}
+	switch {
+	case hello.Cluster != c.cluster:
+		return fmt.Errorf("%w: it is of %x, this client of %x", errWrongCluster, hello.Cluster, c.cluster)
+	case hello.Format < wire.FormatMin || hello.Format > wire.Format:
+		return fmt.Errorf("%w: hello with format %d", errMalformed, hello.Format)
+	case hello.Replica == 0:
+		return fmt.Errorf("%w: hello of replica 0", errMalformed)
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package clients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/264bc8cf/epaxos/clients/internal/protocol"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+const (
+	redialMin = 50 * time.Millisecond
+	redialMax = 5 * time.Second
+	// redialRefused is the pause after a refusal that will be repeated until somebody acts.
+	redialRefused = 30 * time.Second
+	// helloTimeout bounds the wait for the server's hello on a connection that is up.
+	helloTimeout = 5 * time.Second
+)
+
+// link keeps one connection to one endpoint, for as long as the client lives.
+type link struct {
+	client   *Client
+	endpoint string
+
+	// Under the client's mu.
+	refused bool  // the last attempt failed in a way that the next will, too
+	lastErr error // of the last attempt
+}
+
+// run dials, serves the connection until it ends, and dials again, ever slower while it fails.
+func (l *link) run() {
+	defer l.client.wg.Done()
+	pause := redialMin
+	for l.client.ctx.Err() == nil {
+		s, err := l.connect()
+		switch {
+		case err == nil:
+			pause = redialMin
+			l.client.log.Info("connected", "endpoint", l.endpoint, "replica", s.hello.Replica)
+			err = l.serve(s)
+			l.client.log.Info("connection ended", "endpoint", l.endpoint, "reason", err)
+		case permanent(err):
+			pause = redialRefused
+			l.client.linkFailed(l, err, true)
+		default:
+			l.client.linkFailed(l, err, false)
+		}
+		if !l.sleep(pause) {
+			return
+		}
+		pause = min(2*pause, redialMax)
+	}
+}
+
+// sleep waits for between half of pause and all of it, so that the clients of a restarted replica
+// do not all come back at once. It returns false if the client is closed.
+func (l *link) sleep(pause time.Duration) bool {
+	timer := time.NewTimer(pause/2 + rand.N(pause/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.client.ctx.Done():
+		return false
+	}
+}
+
+// serve runs a session to its end. If the replica is connected already, by another name of its
+// endpoint, it waits for that connection's end instead.
+func (l *link) serve(s *session) error {
+	other := l.client.attach(s)
+	if other != nil {
+		s.abort(errors.New("connected to this replica twice"))
+		select {
+		case <-other.done:
+		case <-l.client.ctx.Done():
+		}
+		return fmt.Errorf("replica %d is connected by another endpoint", s.hello.Replica)
+	}
+	l.client.wg.Add(1)
+	go s.write()
+	err := s.read()
+	if l.client.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	l.client.detach(s)
+	s.abort(err)
+	return err
+}
+
+// connect dials the endpoint and exchanges hellos.
+func (l *link) connect() (*session, error) {
+	c := l.client
+	address, host, err := resolve(c.ctx, l.endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
+	}
+	config := c.options.tls
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName = host
+	}
+	conn, err := c.transport.Dial(c.ctx, address, config, &quic.Config{
+		HandshakeIdleTimeout:  helloTimeout,
+		MaxIdleTimeout:        5 * time.Second,
+		KeepAlivePeriod:       time.Second,
+		MaxIncomingStreams:    -1,
+		MaxIncomingUniStreams: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
+	}
+	s, err := l.greet(conn)
+	if err != nil {
+		code := protocol.CloseDone
+		if errors.Is(err, errWrongCluster) {
+			code = protocol.CloseWrongCluster
+		}
+		protocol.Close(conn, code, err.Error())
+		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
+	}
+	return s, nil
+}
+
+var errWrongCluster = errors.New("the replica belongs to another cluster")
+
+// greet opens the stream, sends our hello and waits for the replica's.
+func (l *link) greet(conn *quic.Conn) (*session, error) {
+	c := l.client
+	stream, err := conn.OpenStreamSync(c.ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the stream: %w", err)
+	}
+	start := time.Now()
+	if _, err := stream.Write(helloFrame(c)); err != nil {
+		return nil, fmt.Errorf("send the hello: %w", err)
+	}
+	if err := stream.SetReadDeadline(start.Add(helloTimeout)); err != nil {
+		return nil, fmt.Errorf("wait for the hello: %w", err)
+	}
+	frames := newFrames(stream)
+	body, err := frames.Next()
+	if err != nil {
+		return nil, fmt.Errorf("wait for the hello: %w", err)
+	}
+	rtt := time.Since(start)
+	hello, err := wire.DecodeServerHello(body)
+	if err != nil {
+		return nil, fmt.Errorf("read the hello: %w", err)
+	}
+	if err := c.checkHello(&hello); err != nil {
+		return nil, err
+	}
+	if err := stream.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("wait for answers: %w", err)
+	}
+	return &session{
+		client: c, conn: conn, stream: stream, frames: frames, hello: hello, helloIn: rtt,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), open: make(map[uint64]*Future),
+	}, nil
+}
+
+func helloFrame(c *Client) []byte {
+	return protocol.AppendFrame(nil, func(buf []byte) []byte {
+		return wire.AppendClientHello(buf, &wire.ClientHello{
+			Cluster: c.options.cluster, FormatMin: wire.FormatMin, FormatMax: wire.Format,
+			Name: c.options.name,
+		})
+	})
+}
+
+// permanent reports whether the next attempt will fail for the same reason.
+func permanent(err error) bool {
+	if errors.Is(err, errWrongCluster) {
+		return true
+	}
+	closed, ok := errors.AsType[*quic.ApplicationError](err)
+	return ok && closed.Remote && protocol.Permanent(closed.ErrorCode)
+}
+
+// resolve turns host:port into an address and the name to look for in the certificate.
+func resolve(ctx context.Context, endpoint string) (*net.UDPAddr, string, error) {
+	host, service, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return nil, "", err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, "", fmt.Errorf("port %q is no number below 65536", service)
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		return &net.UDPAddr{IP: ip, Port: int(port)}, host, nil
+	}
+	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil {
+		return nil, "", err
+	}
+	pick := addresses[0]
+	for _, a := range addresses {
+		if a.IP.To4() != nil { // dual-stack names are often served on one family only, and then on this
+			pick = a
+			break
+		}
+	}
+	return &net.UDPAddr{IP: pick.IP, Zone: pick.Zone, Port: int(port)}, host, nil
+}
