@@ -73,7 +73,8 @@ type library struct {
 
 // libraries is the complete list: a library that is not in it is not used.
 var libraries = []library{
-	{"github.com/quic-go/quic-go", []string{"transport", "clients", "clients/gateway", "clients/internal/protocol"}, []string{"internal/wan"},
+	{"github.com/quic-go/quic-go",
+		[]string{"transport", "clients", "clients/gateway", "clients/internal/protocol"}, []string{"internal/wan"},
 		"its interface breaks with each minor release: talk to transport or clients"},
 	{"github.com/vmihailenco/msgpack", []string{"internal/wire"}, nil,
 		"its reflection allocates what a peer claims: write an encoder and a checked decoder in internal/wire"},
