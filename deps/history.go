@@ -128,7 +128,7 @@ func (t *track) forget(floor epaxos.Dependencies) bool {
 	}
 	if len(t.older) > 0 && t.older[0] <= covered {
 		from, _ := slices.BinarySearch(t.older, covered+1)
-		t.older = slices.Clone(t.older[from:])
+		t.older = t.older[from:] // the memory in front goes when the list grows next
 	}
 	return true
 }

@@ -111,7 +111,7 @@ func (x *Index) Forget(floor epaxos.Dependencies, entries int) (round bool) {
 			return true
 		}
 		s := &x.spaces[x.sweep.space]
-		if x.sweep.entry >= len(s.entries)*blockEntries {
+		if x.sweep.entry >= s.used {
 			x.sweep = cursor{space: x.sweep.space + 1}
 			continue
 		}

@@ -103,7 +103,9 @@ func (o *ordered) raise(access *epaxos.Access, into epaxos.Dependencies) {
 }
 
 // above appends the instances above floor of entries that overlap the access.
-func (o *ordered) above(access *epaxos.Access, floor epaxos.Dependencies, found []epaxos.Position) []epaxos.Position {
+func (o *ordered) above(
+	access *epaxos.Access, floor epaxos.Dependencies, found []epaxos.Position,
+) []epaxos.Position {
 	for _, c := range o.chunks[o.start(access):] {
 		if past(access, c.entries[0].key) {
 			break

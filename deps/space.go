@@ -77,7 +77,9 @@ func (s *space) raise(access *epaxos.Access, into epaxos.Dependencies) {
 	}
 }
 
-func (s *space) above(access *epaxos.Access, floor epaxos.Dependencies, found []epaxos.Position) []epaxos.Position {
+func (s *space) above(
+	access *epaxos.Access, floor epaxos.Dependencies, found []epaxos.Position,
+) []epaxos.Position {
 	if !access.Range {
 		if e := s.point(access.Key); e != nil {
 			found = e.above(access.Mode, floor, found)
