@@ -54,7 +54,7 @@ func NewAuthority(cluster ClusterID, now time.Time) (*Authority, error) {
 		KeyUsage:              x509.KeyUsageCertSign,
 		URIs:                  []*url.URL{{Scheme: uriScheme, Host: cluster.String()}},
 	}
-	cert, err := sign(template, template, &key.PublicKey, key)
+	cert, err := sign(template, template, key, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign the authority's certificate: %w", err)
 	}
@@ -67,7 +67,7 @@ func (a *Authority) IssueReplica(id epaxos.ReplicaID, now time.Time) (*Credentia
 	name := Name{Cluster: a.Cluster, Replica: id}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: fmt.Sprintf("epaxos replica %d", id)},
-		DNSNames:    []string{replicaDNS(a.Cluster, id), clusterDNS(a.Cluster)},
+		DNSNames:    []string{replicaDNS(a.Cluster, id), ServerName(a.Cluster)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	return a.issue(name, template, now)
@@ -101,20 +101,21 @@ func (a *Authority) issue(name Name, template *x509.Certificate, now time.Time) 
 	template.NotAfter = now.Add(leafValidity)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.BasicConstraintsValid = true
-	cert, err := sign(template, a.Certificate, &key.PublicKey, a.key)
+	cert, err := sign(template, a.Certificate, key, a.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign the certificate of %s: %w", name, err)
 	}
 	return &Credential{Name: name, Certificate: cert, authority: a.Certificate, key: key}, nil
 }
 
-func sign(template, parent *x509.Certificate, key *ecdsa.PublicKey, signer *ecdsa.PrivateKey) (*x509.Certificate, error) {
+// sign makes the certificate of key that template describes.
+func sign(template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
 	}
 	template.SerialNumber = serial.Add(serial, big.NewInt(1))
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
 		return nil, err
 	}

@@ -66,28 +66,43 @@ func (c *Credential) WriteFiles(dir string) error {
 	return writePEM(dir, AuthorityCertificateFile, &pem.Block{Type: pemCertificate, Bytes: c.authority.Raw})
 }
 
-// LoadCredential reads what Credential.WriteFiles wrote, and checks that the key is the
-// certificate's, and the certificate the authority's.
+// Files names the three files of a credential.
+type Files struct {
+	CA   string // certificate of the authority
+	Cert string
+	Key  string
+}
+
+// LoadCredential reads what Credential.WriteFiles wrote into dir.
 func LoadCredential(dir string) (*Credential, error) {
-	authority, err := readCertificate(filepath.Join(dir, AuthorityCertificateFile))
+	return LoadFiles(Files{
+		CA:   filepath.Join(dir, AuthorityCertificateFile),
+		Cert: filepath.Join(dir, CertificateFile),
+		Key:  filepath.Join(dir, KeyFile),
+	})
+}
+
+// LoadFiles reads a credential from files, and checks that the key is the certificate's and the
+// certificate the authority's. It does not check that the certificate is still valid.
+func LoadFiles(files Files) (*Credential, error) {
+	authority, err := readCertificate(files.CA)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := readCertificate(filepath.Join(dir, CertificateFile))
+	cert, err := readCertificate(files.Cert)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readKey(filepath.Join(dir, KeyFile), cert)
+	key, err := readKey(files.Key, cert)
 	if err != nil {
 		return nil, err
 	}
 	name, err := NameOf(cert)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", filepath.Join(dir, CertificateFile), err)
+		return nil, fmt.Errorf("load %s: %w", files.Cert, err)
 	}
 	if err := cert.CheckSignatureFrom(authority); err != nil {
-		return nil, fmt.Errorf("load %s: %s is not of the authority in %s: %w",
-			dir, CertificateFile, AuthorityCertificateFile, err)
+		return nil, fmt.Errorf("load %s: it is not of the authority in %s: %w", files.Cert, files.CA, err)
 	}
 	return &Credential{Name: name, Certificate: cert, authority: authority, key: key}, nil
 }

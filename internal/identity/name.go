@@ -188,10 +188,11 @@ func parseName(uri *url.URL) (Name, error) {
 	return name, nil
 }
 
-// clusterDNS is the TLS server name under which a client accepts any replica of the cluster.
-func clusterDNS(cluster ClusterID) string { return cluster.String() + "." + dnsSuffix }
+// ServerName is the TLS server name that every replica of a cluster answers to: what a client that
+// builds its own tls.Config must put there, whatever address it dials.
+func ServerName(cluster ClusterID) string { return cluster.String() + "." + dnsSuffix }
 
 // replicaDNS is the TLS server name under which a peer accepts one replica only.
 func replicaDNS(cluster ClusterID, id epaxos.ReplicaID) string {
-	return fmt.Sprintf("replica-%d.%s", id, clusterDNS(cluster))
+	return fmt.Sprintf("replica-%d.%s", id, ServerName(cluster))
 }

@@ -70,7 +70,7 @@ func (c *Credential) PeerConfig(to epaxos.ReplicaID, members *Members) *tls.Conf
 func (c *Credential) ClientConfig() *tls.Config {
 	config := c.baseConfig()
 	config.NextProtos = []string{ClientProtocol}
-	config.ServerName = clusterDNS(c.Name.Cluster)
+	config.ServerName = ServerName(c.Name.Cluster)
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if state.NegotiatedProtocol != ClientProtocol {
 			return fmt.Errorf("the replica does not speak %s", ClientProtocol)
