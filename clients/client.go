@@ -287,7 +287,7 @@ const (
 func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 	if response.Code == wire.CodeOK {
 		f.finish(stateSent, Reply{
-			Result: slices.Clone(response.Result), Replica: response.Replica, Fast: response.Fast,
+			Result: response.Result, Replica: response.Replica, Fast: response.Fast,
 		}, nil)
 		return
 	}

@@ -309,9 +309,9 @@ func (c *Client) checkHello(hello *wire.ServerHello) error {
 	case hello.Cluster != c.cluster:
 		return fmt.Errorf("%w: it is of %x, this client of %x", errWrongCluster, hello.Cluster, c.cluster)
 	case hello.Format < wire.FormatMin || hello.Format > wire.Format:
-		return fmt.Errorf("%w: hello with format %d", errMalformed, hello.Format)
+		return fmt.Errorf("%w: hello with format %d", wire.ErrMalformed, hello.Format)
 	case hello.Replica == 0:
-		return fmt.Errorf("%w: hello of replica 0", errMalformed)
+		return fmt.Errorf("%w: hello of replica 0", wire.ErrMalformed)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Defaults and bounds of the options.
@@ -18,7 +20,6 @@ const (
 	probeEveryMin     = 10 * time.Millisecond
 	inFlightDefault   = 1024
 	inFlightMax       = 1 << 20
-	nameBytesMax      = 64
 )
 
 // Option changes how a Client works.
@@ -93,8 +94,8 @@ func (o *options) validate() error {
 		return errors.New("WithPacketConn(nil): pass a function, or leave the option out")
 	case o.probeEvery < probeEveryMin:
 		return fmt.Errorf("probe interval %v: need at least %v", o.probeEvery, probeEveryMin)
-	case len(o.name) > nameBytesMax:
-		return fmt.Errorf("name of %d bytes: at most %d are possible", len(o.name), nameBytesMax)
+	case len(o.name) > wire.NameMax:
+		return fmt.Errorf("name of %d bytes: at most %d are possible", len(o.name), wire.NameMax)
 	case o.inFlight < 1 || o.inFlight > inFlightMax:
 		return fmt.Errorf("%d operations in flight: between 1 and %d are possible", o.inFlight, inFlightMax)
 	case o.timeout < time.Millisecond:

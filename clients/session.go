@@ -2,7 +2,6 @@ package clients
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -28,8 +27,9 @@ const (
 	frameOverhead = 128
 )
 
-// PayloadMax is the largest payload of a request, in bytes.
-const PayloadMax = wire.ClientFrameMax - frameOverhead
+// PayloadMax is the largest payload of a request, in bytes. The keys that it touches count against
+// the same bound at the replica, which may therefore refuse a little less.
+const PayloadMax = wire.CommandMax
 
 // session is one stream to one replica: a queue, a goroutine that writes and one that reads.
 //
@@ -127,11 +127,9 @@ func (s *session) write() {
 			if batch, more = s.take(batch[:0]); len(batch) == 0 {
 				break
 			}
-			var err error
-			if buf, err = encode(buf[:0], batch); err == nil {
-				_, err = s.stream.Write(buf)
-			}
+			buf = encode(buf[:0], batch)
 			clear(batch)
+			_, err := s.stream.Write(buf)
 			if err != nil {
 				s.abort(fmt.Errorf("send requests: %w", err))
 				return
@@ -187,7 +185,7 @@ var padding [probePadding]byte
 
 // encode appends the frames of a batch. The time left is what the replica is told: its clock need
 // not agree with ours.
-func encode(buf []byte, batch []sending) ([]byte, error) {
+func encode(buf []byte, batch []sending) []byte {
 	now := time.Now()
 	for _, b := range batch {
 		request := wire.ClientRequest{ID: b.id, Kind: wire.RequestPing, Payload: padding[:]}
@@ -197,12 +195,9 @@ func encode(buf []byte, batch []sending) ([]byte, error) {
 			request.Timeout = uint64(left.Microseconds())
 			request.Payload = b.future.request.Payload
 		}
-		var err error
-		if buf, err = appendFrame(buf, &request); err != nil {
-			return buf, err
-		}
+		buf = protocol.AppendFrame(buf, func(b []byte) []byte { return wire.AppendClientRequest(b, &request) })
 	}
-	return buf, nil
+	return buf
 }
 
 // read takes answers until the stream ends, and returns why it did.
@@ -229,22 +224,22 @@ func (s *session) handle(kind wire.MessageType, body []byte) error {
 	case wire.TypeClientResponse:
 		response, err := wire.DecodeClientResponse(body)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errMalformed, err)
+			return err
 		}
 		s.settle(&response)
 		return nil
 	case wire.TypeServerHello:
 		hello, err := wire.DecodeServerHello(body)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errMalformed, err)
+			return err
 		}
 		if hello.Cluster != s.hello.Cluster || hello.Replica != s.hello.Replica {
-			return fmt.Errorf("%w: replica %d became replica %d", errMalformed, s.hello.Replica, hello.Replica)
+			return fmt.Errorf("%w: replica %d became replica %d", wire.ErrMalformed, s.hello.Replica, hello.Replica)
 		}
 		s.client.greeted(s, &hello)
 		return nil
 	default:
-		return fmt.Errorf("%w: message of type %d from a replica", errMalformed, kind)
+		return fmt.Errorf("%w: message of type %d from a replica", wire.ErrMalformed, kind)
 	}
 }
 
@@ -385,26 +380,11 @@ func (s *session) abort(reason error) {
 
 func (s *session) closeConn(reason error) {
 	code, detail := protocol.CloseDone, ""
-	if errors.Is(reason, errMalformed) {
+	if errors.Is(reason, wire.ErrMalformed) {
 		code, detail = protocol.CloseMalformed, reason.Error()
 	}
 	s.stream.CancelRead(0)
 	protocol.Close(s.conn, code, detail)
-}
-
-var errMalformed = errors.New("malformed answer")
-
-// appendFrame appends a request as one frame: its length in four bytes, then its body.
-func appendFrame(buf []byte, request *wire.ClientRequest) ([]byte, error) {
-	start := len(buf)
-	buf = append(buf, 0, 0, 0, 0)
-	buf = wire.AppendClientRequest(buf, request)
-	size := len(buf) - start - 4
-	if size > wire.ClientFrameMax {
-		return buf[:start], fmt.Errorf("request of %d bytes: at most %d fit in a frame", size, wire.ClientFrameMax)
-	}
-	binary.BigEndian.PutUint32(buf[start:], uint32(size))
-	return buf, nil
 }
 
 func newFrames(r io.Reader) *wire.FrameReader {

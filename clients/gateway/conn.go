@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +23,6 @@ const (
 	spareMax = 256 << 10
 	// frameOverhead bounds what an answer's frame holds besides result and detail.
 	frameOverhead = 128
-	// detailMax bounds the sentence for people.
-	detailMax = 512
 )
 
 // conn is one client: the goroutine of Serve reads, another writes.
@@ -233,7 +230,7 @@ func (c *conn) command(r *wire.ClientRequest) error {
 	c.mu.Lock()
 	if _, twice := c.open[r.ID]; twice {
 		c.mu.Unlock()
-		return malformed(fmt.Errorf("request id %d is open already", r.ID))
+		return malformed(fmt.Errorf("read requests: id %d is open already", r.ID))
 	}
 	if refused, ok := c.refuse(); ok {
 		c.push(r.ID, &refused)
@@ -249,8 +246,7 @@ func (c *conn) command(r *wire.ClientRequest) error {
 	c.mu.Unlock()
 
 	g.config.Proposer.Propose(Request{
-		Session: r.Session, Number: r.Number, Deadline: opened.deadline,
-		Payload: slices.Clone(r.Payload), // the frame's buffer is used again
+		Session: r.Session, Number: r.Number, Payload: r.Payload, Deadline: opened.deadline,
 	}, opened.done)
 	return nil
 }
@@ -266,6 +262,8 @@ func (c *conn) refuse() (Answer, bool) {
 		refused.Detail = "the replica is draining: use another"
 	case c.held >= g.config.OpenPerConnMax:
 		refused.Detail = fmt.Sprintf("%d requests of this connection are open", c.held)
+	case len(c.outbox) > g.config.OutboxMax/4:
+		refused.Detail = fmt.Sprintf("%d bytes of answers wait for the client to read", len(c.outbox))
 	case g.open.Add(1) > int64(g.config.OpenMax):
 		g.open.Add(-1)
 		refused.Detail = fmt.Sprintf("%d requests are open at this replica", g.config.OpenMax)

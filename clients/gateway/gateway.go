@@ -57,10 +57,12 @@ type Config struct {
 	Status func() []byte
 	Log    *slog.Logger
 
-	ConnsMax       int           // client connections; default 4096
-	OpenMax        int           // requests in the hands of the proposer, in all; default 65536
-	OpenPerConnMax int           // and of one connection; default 8192
-	OutboxMax      int           // bytes of answers that a client has not read yet; default 4 MiB
+	ConnsMax       int // client connections; default 4096
+	OpenMax        int // requests in the hands of the proposer, in all; default 65536
+	OpenPerConnMax int // and of one connection; default 8192
+	// OutboxMax bounds the bytes of answers that a client has not read yet. Above a quarter of it
+	// its commands are refused, above it the client is cut off. Default 16 MiB.
+	OutboxMax      int
 	HelloTimeout   time.Duration // from connection to hello; default 5 s
 	WriteTimeout   time.Duration // a client that reads nothing for so long is cut off; default 30 s
 	RequestTimeout time.Duration // for requests without a deadline, and the longest; default 60 s
@@ -70,7 +72,7 @@ func (c Config) withDefaults() Config {
 	def(&c.ConnsMax, 4096)
 	def(&c.OpenMax, 1<<16)
 	def(&c.OpenPerConnMax, 1<<13)
-	def(&c.OutboxMax, 4<<20)
+	def(&c.OutboxMax, 16<<20)
 	def(&c.HelloTimeout, 5*time.Second)
 	def(&c.WriteTimeout, 30*time.Second)
 	def(&c.RequestTimeout, time.Minute)

@@ -3,11 +3,8 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
-
-	"github.com/quic-go/quic-go"
 
 	"github.com/264bc8cf/epaxos/clients/internal/protocol"
 	"github.com/264bc8cf/epaxos/internal/wire"
@@ -22,10 +19,10 @@ func (c *conn) push(id uint64, answer *Answer) {
 		ID: id, Code: answer.Code, Outcome: answer.Outcome, Retry: answer.Retry,
 		Replica: c.gateway.config.Replica, Fast: answer.Fast, Result: answer.Result, Detail: answer.Detail,
 	}
-	if len(response.Detail) > detailMax {
-		response.Detail = strings.ToValidUTF8(response.Detail[:detailMax], "")
+	if len(response.Detail) > wire.DetailMax {
+		response.Detail = strings.ToValidUTF8(response.Detail[:wire.DetailMax], "")
 	}
-	if len(response.Result) > wire.ClientFrameMax-detailMax-frameOverhead {
+	if len(response.Result) > wire.ClientFrameMax-wire.DetailMax-frameOverhead {
 		// The effect stands; only the answer cannot be told.
 		response.Code, response.Retry, response.Result = wire.CodeInvalid, false, nil
 		response.Detail = fmt.Sprintf("the result of %d bytes does not fit in an answer: ask for less at a time",
@@ -157,15 +154,9 @@ func (c *conn) close(reason error) {
 	protocol.Close(c.quic, code, detail)
 }
 
-// malformedFrame tells a frame that is too long from a stream that has ended.
+// malformedFrame tells a frame that must not be from a stream that has ended.
 func malformedFrame(err error) error {
-	if errors.Is(err, io.EOF) {
-		return err
-	}
-	if _, ok := errors.AsType[*quic.ApplicationError](err); ok {
-		return err
-	}
-	if errors.Is(err, wire.ErrFrame) {
+	if errors.Is(err, wire.ErrMalformed) {
 		return malformed(err)
 	}
 	return err
