@@ -52,9 +52,11 @@ type vertex struct {
 	blocker bool // stands in Graph.blockers
 
 	on      *vertex   // what it waits for, while state is waiting and gap is not set
-	root    *vertex   // the end of that chain when last looked at
+	root    root      // the end of that chain when last looked at
 	waiters []*vertex // may hold vertices that no longer wait for this one
 	free    uint64    // the round in which this waiting vertex was found not to be stuck
+
+	freed int // how often it has stopped being missing
 
 	index, low int32 // of the running search
 }
@@ -135,6 +137,7 @@ func (g *Graph) Commit(id epaxos.InstanceID, cmd *epaxos.Command, deps epaxos.De
 		g.add(v)
 	}
 	v.deps, v.state = deps, queued
+	v.freed++
 	g.pending++
 	// Before its waiters: they stop at it at once, if it must wait in its turn.
 	g.queue.push(v)
@@ -251,6 +254,7 @@ func (g *Graph) skip(id epaxos.InstanceID, column int, known *vertex) {
 	c.set(id.Slot, executed)
 	if known != nil {
 		known.state = done
+		known.freed++
 		g.detach(known)
 		g.wake(known)
 	}
@@ -267,6 +271,7 @@ func (g *Graph) advance(c *column) {
 			return
 		}
 		v.gap, v.state = false, queued
+		v.freed++
 		g.queue.push(v)
 	}
 }

@@ -53,7 +53,7 @@ func (g *Graph) covered(v *vertex) bool {
 
 // visit puts a vertex on the path. It reports whether the search stops, because something is missing.
 func (g *Graph) visit(v *vertex) (stopped bool) {
-	v.state, v.on, v.root = visiting, nil, nil
+	v.state, v.on, v.root = visiting, nil, root{}
 	v.index = int32(len(g.stack))
 	v.low = v.index
 	g.stack = append(g.stack, v)
@@ -195,9 +195,9 @@ func (g *Graph) order(begin int) {
 // wait makes everything on the stack wait for on, which is stuck. All of it reaches the vertex that
 // found on, so none can execute before on has.
 func (g *Graph) wait(on *vertex) {
-	root := on
-	if !on.missing() {
-		root = on.root
+	end := on.root
+	if on.missing() {
+		end = root{v: on, freed: on.freed}
 	}
 	if on.state == undecided && !on.blocker {
 		on.blocker = true
@@ -207,7 +207,7 @@ func (g *Graph) wait(on *vertex) {
 		g.blockers = append(g.blockers, on)
 	}
 	for i, v := range g.stack {
-		v.state, v.on, v.root = waiting, on, root
+		v.state, v.on, v.root = waiting, on, end
 		on.waiters = append(on.waiters, v)
 		g.stack[i] = nil
 	}
@@ -218,12 +218,23 @@ func (g *Graph) wait(on *vertex) {
 func (g *Graph) wake(v *vertex) {
 	for _, w := range v.waiters {
 		if w.state == waiting && w.on == v {
-			w.state, w.on, w.root = queued, nil, nil
+			w.state, w.on, w.root = queued, nil, root{}
 			g.queue.push(w)
 		}
 	}
 	v.waiters = nil
 }
+
+// root remembers the missing vertex at the end of a chain. A vertex can be missing twice, first as
+// undecided and then for a gap in its own dependencies, and in between it lets go who waited: taken
+// for the same, the two would let vertices wait for each other.
+type root struct {
+	v     *vertex
+	freed int
+}
+
+// missing reports whether the vertex has been missing all the time since it was remembered.
+func (r root) missing() bool { return r.v != nil && r.v.freed == r.freed }
 
 // missing reports whether v cannot execute before the replica hears something.
 func (v *vertex) missing() bool { return v.state == undecided || v.gap }
@@ -236,30 +247,30 @@ func (v *vertex) missing() bool { return v.state == undecided || v.gap }
 // of the running search. So the walk ends.
 func (g *Graph) stuck(v *vertex) bool {
 	g.chain = g.chain[:0]
-	var root *vertex
-	for root == nil && v.free != g.round {
+	for v.free != g.round {
 		switch {
 		case v.missing():
-			root = v
+			g.mark(root{v: v, freed: v.freed})
+			return true
 		case v.state != waiting:
-			g.mark(nil)
+			g.mark(root{})
 			return false
-		case v.root != nil && v.root.missing():
-			root = v.root
-		default:
-			g.chain = append(g.chain, v)
-			v = v.on
+		case v.root.missing():
+			g.mark(v.root)
+			return true
 		}
+		g.chain = append(g.chain, v)
+		v = v.on
 	}
-	g.mark(root)
-	return root != nil
+	g.mark(root{})
+	return false
 }
 
 // mark remembers for all of the walked chain where it ended, so that no part is walked twice.
-func (g *Graph) mark(root *vertex) {
+func (g *Graph) mark(end root) {
 	for i, v := range g.chain {
-		v.root = root
-		if root == nil {
+		v.root = end
+		if end.v == nil {
 			v.free = g.round
 		}
 		g.chain[i] = nil

@@ -1,0 +1,420 @@
+package execution
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
+
+// history is a legal outcome of the protocol: every instance with its initial command and decision,
+// such that of two interfering commands at least one depends on the other (Visibility).
+type history struct {
+	membership epaxos.Membership
+	instances  []decided
+}
+
+type decided struct {
+	id      epaxos.InstanceID
+	initial *epaxos.Command
+	noop    bool
+	deps    epaxos.Dependencies
+}
+
+func (h *history) column(i int) int {
+	column, _ := h.membership.Column(h.instances[i].id.Replica)
+	return column
+}
+
+// dependsOn is design decision D2 word by word, no-ops being no dependency.
+func (h *history) dependsOn(i, j int) bool {
+	return i != j && !h.instances[i].noop && !h.instances[j].noop && h.names(i, j)
+}
+
+// names reports whether j is among the dependencies of i, whatever was decided for j.
+func (h *history) names(i, j int) bool {
+	return h.instances[i].deps.Covers(h.column(j), h.instances[j].id.Slot) &&
+		h.instances[i].initial.Footprint.Interferes(h.instances[j].initial.Footprint)
+}
+
+type workload struct {
+	keys     int
+	ranges   bool
+	noops    bool
+	perQueue int // instances of one replica at most
+}
+
+func (w workload) draw(t *rapid.T) *history {
+	h := &history{membership: threeVoters()}
+	for replica := 1; replica <= 3; replica++ {
+		for slot := range rapid.IntRange(w.perQueue/2, w.perQueue).Draw(t, "slots") {
+			h.instances = append(h.instances, decided{
+				id:      id(replica, slot+1),
+				initial: &epaxos.Command{Footprint: w.footprint(t)},
+				noop:    w.noops && rapid.IntRange(0, 5).Draw(t, "noop") == 0,
+			})
+		}
+	}
+	w.drawDependencies(t, h)
+	return h
+}
+
+func (w workload) footprint(t *rapid.T) epaxos.Footprint {
+	var footprint epaxos.Footprint
+	for range rapid.IntRange(0, 3).Draw(t, "accesses") {
+		a := epaxos.Access{
+			Mode: rapid.SampledFrom([]epaxos.Mode{epaxos.Read, epaxos.Write, epaxos.Write, epaxos.Add}).Draw(t, "mode"),
+			Key:  string(rune('a' + rapid.IntRange(0, w.keys-1).Draw(t, "key"))),
+		}
+		if w.ranges && rapid.IntRange(0, 4).Draw(t, "range") == 0 {
+			a.Range, a.End = true, string(rune('a'+rapid.IntRange(0, w.keys).Draw(t, "end")))
+		}
+		if w.ranges && rapid.IntRange(0, 12).Draw(t, "everything") == 0 {
+			a = epaxos.Access{Mode: epaxos.Everything}
+		}
+		footprint = append(footprint, a)
+	}
+	return footprint
+}
+
+// drawDependencies draws, for every pair that interferes, who sees whom, and adds random surplus,
+// as receivers with wider knowledge do.
+func (w workload) drawDependencies(t *rapid.T, h *history) {
+	for i := range h.instances {
+		v := &h.instances[i]
+		if v.noop {
+			continue
+		}
+		v.deps = make(epaxos.Dependencies, 3)
+		// Its own replica knew what it proposed before.
+		v.deps[h.column(i)] = v.id.Slot - 1
+		if rapid.Bool().Draw(t, "surplus") {
+			column := rapid.IntRange(0, 2).Draw(t, "column")
+			if column != h.column(i) {
+				v.deps[column] = epaxos.Slot(rapid.IntRange(0, w.count(h, column)).Draw(t, "upto"))
+			}
+		}
+	}
+	for i := range h.instances {
+		for j := range i {
+			if h.instances[i].noop || h.instances[j].noop || h.dependsOn(i, j) || h.dependsOn(j, i) ||
+				!h.instances[i].initial.Footprint.Interferes(h.instances[j].initial.Footprint) {
+				continue
+			}
+			sees := rapid.IntRange(1, 3).Draw(t, "sees")
+			if sees&1 != 0 {
+				h.see(i, j)
+			}
+			if sees&2 != 0 {
+				h.see(j, i)
+			}
+		}
+	}
+}
+
+func (w workload) count(h *history, column int) int {
+	n := 0
+	for i := range h.instances {
+		if h.column(i) == column {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *history) see(i, j int) {
+	column := h.column(j)
+	h.instances[i].deps[column] = max(h.instances[i].deps[column], h.instances[j].id.Slot)
+}
+
+// reachable is the transitive closure of dependsOn, the slow and obvious way.
+func (h *history) reachable() [][]bool {
+	n := len(h.instances)
+	reach := make([][]bool, n)
+	for i := range reach {
+		reach[i] = make([]bool, n)
+		for j := range n {
+			reach[i][j] = h.dependsOn(i, j)
+		}
+	}
+	for k := range n {
+		for i := range n {
+			for j := range n {
+				reach[i][j] = reach[i][j] || reach[i][k] && reach[k][j]
+			}
+		}
+	}
+	return reach
+}
+
+// before reports whether i must execute before j: j reaches i and not the other way round, or both
+// are in one component and the ids decide.
+func (h *history) before(reach [][]bool, i, j int) bool {
+	if reach[i][j] != reach[j][i] {
+		return reach[j][i]
+	}
+	return h.instances[i].id.Compare(h.instances[j].id) < 0
+}
+
+// executable is what may have been executed once some instances are known and some committed:
+// the largest set of committed instances that is closed under dependencies.
+func (h *history) executable(known, committed []bool) []bool {
+	in := slices.Clone(committed)
+	for changed := true; changed; {
+		changed = false
+		for i := range h.instances {
+			if in[i] && !h.instances[i].noop && h.waits(i, known, in) {
+				in[i], changed = false, true
+			}
+		}
+	}
+	return in
+}
+
+// waits reports whether i depends on something unknown or outside the set.
+func (h *history) waits(i int, known, in []bool) bool {
+	for j := range h.instances {
+		if !h.instances[i].deps.Covers(h.column(j), h.instances[j].id.Slot) || i == j {
+			continue
+		}
+		if !known[j] || h.names(i, j) && !in[j] {
+			return true
+		}
+	}
+	return false
+}
+
+// run feeds the history to a graph, in some order, and checks it after every step.
+type run struct {
+	*history
+	graph     *Graph
+	known     []bool
+	committed []bool
+	at        map[epaxos.InstanceID]int // index of each instance
+	order     []int                     // of execution, without no-ops
+	marked    []bool                    // by TakeExecuted
+}
+
+func newRun(h *history) *run {
+	n := len(h.instances)
+	r := &run{
+		history: h, graph: NewGraph(h.membership), at: make(map[epaxos.InstanceID]int),
+		known: make([]bool, n), committed: make([]bool, n), marked: make([]bool, n),
+	}
+	for i := range h.instances {
+		r.at[h.instances[i].id] = i
+	}
+	return r
+}
+
+func (r *run) learn(i int) {
+	r.graph.Learn(r.instances[i].id, r.instances[i].initial)
+	r.known[i] = true
+}
+
+func (r *run) commit(i int) {
+	v := &r.instances[i]
+	command := v.initial
+	if v.noop {
+		command = nil
+	}
+	r.graph.Commit(v.id, command, v.deps)
+	r.known[i], r.committed[i] = true, true
+}
+
+// execute takes what the graph has ready.
+func (r *run) execute(t *rapid.T) {
+	for component := r.graph.Next(); component != nil; component = r.graph.Next() {
+		for _, vertex := range component {
+			i := r.at[vertex.ID]
+			if vertex.Command != r.instances[i].initial || r.instances[i].noop {
+				t.Fatalf("%v executed with another command than decided", vertex.ID)
+			}
+			r.order = append(r.order, i)
+		}
+		if !slices.IsSortedFunc(component, func(a, b Vertex) int { return a.ID.Compare(b.ID) }) {
+			t.Fatalf("component %v is not in the order of ids", component)
+		}
+	}
+	for _, id := range r.graph.TakeExecuted() {
+		if i := r.at[id]; r.marked[i] {
+			t.Fatalf("%v was executed twice", id)
+		} else {
+			r.marked[i] = true
+		}
+	}
+}
+
+// check compares the graph's answers with the oracle's.
+func (r *run) check(t *rapid.T) {
+	want := r.executable(r.known, r.committed)
+	pending := 0
+	prefix := make(epaxos.Dependencies, r.membership.N())
+	for i := range r.instances {
+		v := &r.instances[i]
+		if r.marked[i] != want[i] || r.graph.IsExecuted(v.id) != want[i] {
+			t.Fatalf("%v executed: %t, marked: %t, want %t", v.id, r.graph.IsExecuted(v.id), r.marked[i], want[i])
+		}
+		if r.committed[i] && !want[i] {
+			pending++
+		}
+		if column := r.column(i); want[i] && prefix[column] == v.id.Slot-1 {
+			prefix[column] = v.id.Slot
+		}
+	}
+	if got := r.graph.Pending(); got != pending {
+		t.Fatalf("%d pending, want %d", got, pending)
+	}
+	if got := r.graph.Executed(); !got.Equal(prefix) {
+		t.Fatalf("executed prefix %v, want %v", got, prefix)
+	}
+	r.checkBlocked(t, pending)
+}
+
+// checkBlocked: who is named is missing and needed, and as long as anything is pending somebody is.
+func (r *run) checkBlocked(t *rapid.T, pending int) {
+	blocked := r.graph.Blocked()
+	if pending > 0 != (len(blocked) > 0) {
+		t.Fatalf("%d pending, blocked by %v", pending, blocked)
+	}
+	for n, id := range blocked {
+		i := r.at[id]
+		if r.committed[i] || n > 0 && blocked[n-1].Compare(id) >= 0 {
+			t.Fatalf("blocked by %v", blocked)
+		}
+		needed := false
+		for j := range r.instances {
+			needed = needed || r.committed[j] && !r.instances[j].noop && !r.marked[j] &&
+				r.instances[j].deps.Covers(r.column(i), id.Slot) && (!r.known[i] || r.names(j, i))
+		}
+		if !needed {
+			t.Fatalf("blocked by %v, which nobody needs", id)
+		}
+	}
+}
+
+// checkOrder: interfering commands executed as the oracle says.
+func (r *run) checkOrder(t *rapid.T, reach [][]bool) {
+	for a, i := range r.order {
+		for _, j := range r.order[a+1:] {
+			interfere := r.instances[i].initial.Footprint.Interferes(r.instances[j].initial.Footprint)
+			if interfere && !r.before(reach, i, j) {
+				t.Fatalf("%v executed before %v", r.instances[i].id, r.instances[j].id)
+			}
+		}
+	}
+}
+
+// TestOrderDoesNotDependOnArrival: whatever the order in which commands become known and decisions
+// arrive, after every step exactly the closed set has executed, and in the end all interfering
+// commands have executed in the order that the decisions alone determine.
+func TestOrderDoesNotDependOnArrival(t *testing.T) {
+	workloads := []workload{
+		{keys: 1, perQueue: 4},
+		{keys: 3, perQueue: 6, noops: true},
+		{keys: 4, perQueue: 6, noops: true, ranges: true},
+		{keys: 2, perQueue: 12, noops: true},
+	}
+	for _, w := range workloads {
+		t.Run(fmt.Sprintf("%+v", w), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				h := w.draw(t)
+				reach := h.reachable()
+				for range 3 {
+					arrive(t, newRun(h), reach)
+				}
+			})
+		})
+	}
+}
+
+// arrive feeds everything in a random order: some commands learned before they commit, some not,
+// some twice, some executed in a burst.
+func arrive(t *rapid.T, r *run, reach [][]bool) {
+	events := make([]int, 0, 2*len(r.instances))
+	for i := range r.instances {
+		events = append(events, i, i+len(r.instances))
+	}
+	lazy := rapid.Bool().Draw(t, "lazy")
+	for _, event := range rapid.Permutation(events).Draw(t, "arrival") {
+		if event < len(r.instances) {
+			r.learn(event)
+		} else {
+			r.commit(event - len(r.instances))
+		}
+		if lazy && event%3 != 0 {
+			continue
+		}
+		r.execute(t)
+		r.check(t)
+	}
+	r.execute(t)
+	r.check(t)
+	if n := r.graph.Pending(); n != 0 {
+		t.Fatalf("%d commands never executed", n)
+	}
+	r.checkOrder(t, reach)
+	r.checkReleased(t)
+}
+
+// checkReleased: nothing is kept of what was executed.
+func (r *run) checkReleased(t *rapid.T) {
+	for i := range r.graph.keys.spaces {
+		if n := len(r.graph.keys.spaces[i]); n != 0 {
+			t.Fatalf("%d keys kept", n)
+		}
+	}
+	for i := range r.graph.columns {
+		if c := &r.graph.columns[i]; len(c.wide.vertices) != c.wide.head || len(c.gaps) != 0 {
+			t.Fatalf("column %d keeps %d wide vertices and %d gaps", i, len(c.wide.vertices), len(c.gaps))
+		}
+	}
+}
+
+// TestRestart: a graph that is told what was executed before goes on as if it had never stopped.
+func TestRestart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := workload{keys: 3, perQueue: 6, noops: true, ranges: true}.draw(t)
+		reach := h.reachable()
+		r := newRun(h)
+		for _, i := range rapid.Permutation(indexes(h)).Draw(t, "arrival") {
+			if rapid.IntRange(0, 7).Draw(t, "restart") == 0 {
+				r.restart(t)
+			}
+			r.commit(i)
+			r.execute(t)
+			r.check(t)
+		}
+		r.checkOrder(t, reach)
+	})
+}
+
+func indexes(h *history) []int {
+	all := make([]int, len(h.instances))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// restart replaces the graph by one built from the executed marks and the log.
+func (r *run) restart(t *rapid.T) {
+	prefix := r.graph.Executed()
+	r.graph = NewGraph(r.membership)
+	if rapid.Bool().Draw(t, "prefix") {
+		r.graph.RestorePrefix(prefix)
+	}
+	for _, i := range rapid.Permutation(indexes(r.history)).Draw(t, "marks") {
+		if r.marked[i] {
+			r.graph.Restore(r.instances[i].id)
+		}
+	}
+	for i := range r.instances {
+		if r.committed[i] {
+			r.commit(i) // also of what was executed: ignored
+		}
+	}
+}
