@@ -1,0 +1,27 @@
+package wire
+
+import "github.com/264bc8cf/epaxos/epaxos"
+
+func (e *encoder) fetch(m *epaxos.Fetch) {
+	e.message(TypeFetch, 1)
+	e.instances(m.IDs)
+}
+
+func (d *decoder) fetch() epaxos.Message {
+	return epaxos.Fetch{IDs: d.instances("ids")}
+}
+
+func (e *encoder) gossip(m *epaxos.Gossip) {
+	e.message(TypeGossip, 3)
+	e.uint(uint64(m.Epoch))
+	e.dependencies(m.Executed)
+	e.dependencies(m.Tops)
+}
+
+func (d *decoder) gossip() epaxos.Message {
+	return epaxos.Gossip{
+		Epoch:    d.epoch("epoch"),
+		Executed: d.dependencies("executed"),
+		Tops:     d.dependencies("tops"),
+	}
+}

@@ -1,0 +1,87 @@
+package wire
+
+import "math"
+
+const memberMin = 4 // the array, a number, two empty strings
+
+// AppendClientHello appends the hello of a client. Its name has at most NameMax bytes.
+func AppendClientHello(dst []byte, h *ClientHello) []byte {
+	e := appendTo(dst)
+	e.message(TypeClientHello, 4)
+	e.bytes(h.Cluster[:])
+	e.uint(uint64(h.FormatMin))
+	e.uint(uint64(h.FormatMax))
+	e.text(h.Name)
+	return e.done()
+}
+
+// DecodeClientHello reads what AppendClientHello wrote.
+func DecodeClientHello(body []byte) (ClientHello, error) {
+	return decode("ClientHello", body, (*decoder).clientHello)
+}
+
+func (d *decoder) clientHello() ClientHello {
+	extra := d.message(TypeClientHello, 4)
+	h := ClientHello{
+		Cluster:   d.cluster(),
+		FormatMin: uint32(d.uint("format min", 1, math.MaxUint32)),
+		FormatMax: uint32(d.uint("format max", 1, math.MaxUint32)),
+		Name:      d.text("name", NameMax),
+	}
+	d.formats(h.FormatMin, h.FormatMax)
+	d.skip(extra)
+	return h
+}
+
+// AppendServerHello appends a replica's answer to the hello of a client.
+func AppendServerHello(dst []byte, h *ServerHello) []byte {
+	e := appendTo(dst)
+	e.message(TypeServerHello, 5)
+	e.bytes(h.Cluster[:])
+	e.uint(uint64(h.Format))
+	e.uint(uint64(h.Replica))
+	e.bool(h.Draining)
+	e.array(len(h.Members))
+	for i := range h.Members {
+		m := &h.Members[i]
+		e.array(3)
+		e.uint(uint64(m.Replica))
+		e.text(m.Endpoint)
+		e.text(m.Name)
+	}
+	return e.done()
+}
+
+// DecodeServerHello reads what AppendServerHello wrote.
+func DecodeServerHello(body []byte) (ServerHello, error) {
+	return decode("ServerHello", body, (*decoder).serverHello)
+}
+
+func (d *decoder) serverHello() ServerHello {
+	extra := d.message(TypeServerHello, 5)
+	h := ServerHello{
+		Cluster:  d.cluster(),
+		Format:   uint32(d.uint("format", 1, math.MaxUint32)),
+		Replica:  d.replica("replica"),
+		Draining: d.bool("draining"),
+	}
+	if n := d.array("members", memberMin, MembersMax); n > 0 {
+		h.Members = make([]MemberInfo, 0, n)
+		for i := 0; i < n && d.ok(); i++ {
+			h.Members = append(h.Members, d.member())
+		}
+	}
+	d.skip(extra)
+	return h
+}
+
+func (d *decoder) member() MemberInfo {
+	extra := d.fields("member", 3)
+	m := MemberInfo{
+		Replica:  d.replica("member replica"),
+		Endpoint: d.text("member endpoint", EndpointMax),
+		Name:     d.text("member name", NameMax),
+	}
+	d.skip(extra)
+	return m
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"math"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
+
+const (
+	groupFields = 3
+	heardFields = 3
+	heardMin    = 1 + heardFields
+)
+
+// AppendGroup appends what a replica saves in one turn: [[record...], [instance...], [heard...]].
+func AppendGroup(dst []byte, g *Group) []byte {
+	e := appendTo(dst)
+	e.array(groupFields)
+	e.array(len(g.Records))
+	for i := range g.Records {
+		e.record(&g.Records[i])
+	}
+	e.marks(g.Executed, g.Heard)
+	return e.done()
+}
+
+// AppendGroupRecords is AppendGroup of count records that AppendRecord has encoded back to back.
+func AppendGroupRecords(
+	dst, records []byte, count int, executed []epaxos.InstanceID, heard []Heard,
+) []byte {
+	e := appendTo(dst)
+	e.array(groupFields)
+	e.array(count)
+	e.out.buf = append(e.out.buf, records...)
+	e.marks(executed, heard)
+	return e.done()
+}
+
+// marks writes what a group holds besides records.
+func (e *encoder) marks(executed []epaxos.InstanceID, heard []Heard) {
+	e.instances(executed)
+	e.array(len(heard))
+	for _, h := range heard {
+		e.array(heardFields)
+		e.uint(uint64(h.Replica))
+		e.uint(h.Incarnation)
+		e.uint(h.Group)
+	}
+}
+
+// DecodeGroup reads what AppendGroup wrote.
+func DecodeGroup(body []byte) (Group, error) { return decode("Group", body, (*decoder).group) }
+
+func (d *decoder) group() Group {
+	extra := d.fields("array", groupFields)
+	var g Group
+	if n := d.array("records", recordMin, math.MaxInt); n > 0 {
+		g.Records = make([]epaxos.Record, 0, n)
+		for i := 0; i < n && d.ok(); i++ {
+			g.Records = append(g.Records, d.record())
+		}
+	}
+	g.Executed = d.instances("executed")
+	if n := d.array("heard", heardMin, math.MaxInt); n > 0 {
+		g.Heard = make([]Heard, 0, n)
+		for i := 0; i < n && d.ok(); i++ {
+			g.Heard = append(g.Heard, d.heard())
+		}
+	}
+	d.skip(extra)
+	return g
+}
+
+func (d *decoder) heard() Heard {
+	extra := d.fields("heard", heardFields)
+	h := Heard{
+		Replica: d.replica("heard replica"), Incarnation: d.uint64("heard incarnation"),
+		Group: d.uint64("heard group"),
+	}
+	d.skip(extra)
+	return h
+}
