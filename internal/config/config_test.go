@@ -112,6 +112,11 @@ func TestDefaults(t *testing.T) {
 	if want := (Limits{1024, 1, 16384, 4096, 8 * MiB}); d.Limits != want {
 		t.Errorf("limits: %+v, want %+v", d.Limits, want)
 	}
+	l, timing := epaxos.DefaultLimits(), epaxos.DefaultTiming()
+	if l.InFlight != d.Limits.InFlight || l.InFlightPerKey != d.Limits.InFlightPerKey || l.Queue != d.Limits.Queue ||
+		timing.Resend != d.Timing.Resend || timing.Stagger != d.Timing.RecoverStagger {
+		t.Errorf("the core has other defaults: %+v, %+v", l, timing)
+	}
 	if got := c.Membership(); !reflect.DeepEqual(got, epaxos.NewMembership(1, 1, 2, 3)) {
 		t.Errorf("membership: %+v", got)
 	}
