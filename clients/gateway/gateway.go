@@ -29,12 +29,12 @@ type Request struct {
 
 // Answer says how a request ended.
 type Answer struct {
-	Code    wire.Code
-	Outcome wire.Outcome
-	Retry   bool   // the same request may be sent again, here or elsewhere, without harm
-	Fast    bool   // committed on the fast path
-	Result  []byte // of the state machine; only read before done returns
-	Detail  string // for people; empty with CodeOK
+	Code    wire.Code    // 0 is taken as CodeInternal
+	Outcome wire.Outcome // 0 is taken as OutcomeUnknown
+	Retry   bool         // the same request may be sent again, here or elsewhere, without harm
+	Fast    bool         // committed on the fast path
+	Result  []byte       // of the state machine; only read before done returns
+	Detail  string       // for people; empty with CodeOK
 }
 
 // Proposer carries requests out. The replica is one.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,7 +17,8 @@ func (c *conn) push(id uint64, answer *Answer) {
 		return
 	}
 	response := wire.ClientResponse{
-		ID: id, Code: answer.Code, Outcome: answer.Outcome, Retry: answer.Retry,
+		ID: id, Code: cmp.Or(answer.Code, wire.CodeInternal), Retry: answer.Retry,
+		Outcome: cmp.Or(answer.Outcome, wire.OutcomeUnknown),
 		Replica: c.gateway.config.Replica, Fast: answer.Fast, Result: answer.Result, Detail: answer.Detail,
 	}
 	if len(response.Detail) > wire.DetailMax {
