@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -68,7 +69,11 @@ func Open(o Options) (*Badger, error) {
 	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger)}
 	b.free = func() (uint64, error) { return freeBytes(o.Dir) }
 	if err := b.start(ran); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Dir, err), b.release())
+		err = fmt.Errorf("open %s: %w", o.Dir, err)
+		if b.db != nil {
+			err = errors.Join(err, guard("close the database", b.db.Close))
+		}
+		return nil, errors.Join(err, b.release())
 	}
 	return b, nil
 }
@@ -105,8 +110,11 @@ func (b *Badger) start(ran started) error {
 }
 
 func (b *Badger) openBadger() error {
-	err := guard("open the database", func() (err error) {
-		b.db, err = badger.OpenManaged(badgerOptions(b.opts, b.log))
+	err := guard("open the database", func() error {
+		db, err := badger.OpenManaged(badgerOptions(b.opts, b.log))
+		if err == nil {
+			b.db = db // what comes with an error cannot even be closed
+		}
 		return err
 	})
 	if err == nil {
@@ -117,7 +125,7 @@ func (b *Badger) openBadger() error {
 	case errors.Is(err, ErrDamaged):
 		return err
 	case isSystemError(err):
-		return fmt.Errorf("storage: open the database: %w", err)
+		return fmt.Errorf("storage: open the database: %w; it may be healthy, remove the cause and start again", err)
 	default:
 		return fmt.Errorf("%w: the database cannot be opened: %w", ErrDamaged, err)
 	}
@@ -271,11 +279,13 @@ func guard(act string, call func() error) (err error) {
 	return call()
 }
 
-// isSystemError tells a failure of the operating system, which no damage of the directory explains.
+// isSystemError tells a refusal of the operating system, which no damage of the directory explains.
+// Badger flattens what it wraps, so only the text is left to go by.
 func isSystemError(err error) bool {
-	for _, code := range []error{os.ErrPermission, unix.ENOSPC, unix.EDQUOT, unix.EMFILE, unix.ENFILE,
-		unix.ENOMEM, unix.EROFS, unix.EWOULDBLOCK, unix.EIO} {
-		if errors.Is(err, code) {
+	text := err.Error()
+	for _, code := range []unix.Errno{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EMFILE,
+		unix.ENFILE, unix.ENOMEM, unix.EWOULDBLOCK, unix.EIO} {
+		if strings.Contains(text, code.Error()) {
 			return true
 		}
 	}

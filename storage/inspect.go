@@ -20,30 +20,27 @@ import (
 // inspect looks at the directory before Badger does: after it, damage that Badger would pass over has
 // been found, and what would needlessly stop Badger is out of its way.
 func (b *Badger) inspect(ran started) error {
-	dir := b.opts.Dir
-	if !ran {
-		return nil
-	}
-	if err := moveAsideEmpty(b.log.log.Warn, dir); err != nil {
+	if err := b.checkSpace(0); err != nil || !ran {
 		return err
 	}
-	largest, err := largestMemTable(dir)
+	if err := moveAsideEmpty(b.log.log.Warn, b.opts.Dir); err != nil {
+		return err
+	}
+	need, err := memTableNeed(b.opts)
 	if err != nil {
 		return err
 	}
-	// Badger maps a log at twice the size of the memory table, and dies where a replayed log does
-	// not fit into its memory table, so a smaller setting must wait until the log is flushed.
-	if largest/2 > b.opts.MemTableBytes {
+	if need > b.opts.MemTableBytes {
 		b.log.log.Warn("an unflushed log asks for larger memory tables in this run",
-			"configured_bytes", b.opts.MemTableBytes, "bytes", largest/2)
-		b.opts.MemTableBytes = min(largest/2, memTableBytesMax)
+			"configured_bytes", b.opts.MemTableBytes, "bytes", need)
+		b.opts.MemTableBytes = need
 	}
 	return verifyTables(b.opts, b.log)
 }
 
 // moveAsideEmpty renames the logs that a crash left without a single byte, between their creation and
-// their first growth: Badger refuses to open with one (its issue 2207). If such a file ever held
-// anything, the mark or a hole in the numbers will tell.
+// their first growth: Badger refuses to open with one. If such a file ever held anything, the mark or
+// a hole in the numbers will tell.
 func moveAsideEmpty(warn func(string, ...any), dir string) error {
 	return eachFile(dir, func(info os.FileInfo) error {
 		name := info.Name()
@@ -59,14 +56,36 @@ func moveAsideEmpty(warn func(string, ...any), dir string) error {
 	})
 }
 
-func largestMemTable(dir string) (largest int64, err error) {
-	err = eachFile(dir, func(info os.FileInfo) error {
-		if strings.HasSuffix(info.Name(), ".mem") {
-			largest = max(largest, info.Size())
+// memTableNeed is how large the memory tables must be to take in the logs that a crash left. Badger dies
+// of a log that does not fit, so a setting that was lowered must wait until the logs are flushed.
+func memTableNeed(o Options) (need int64, err error) {
+	err = eachFile(o.Dir, func(info os.FileInfo) error {
+		if !strings.HasSuffix(info.Name(), ".mem") || info.Size() <= o.MemTableBytes {
+			return nil
 		}
-		return nil
+		size := info.Size()
+		// A log is as long as two memory tables, zeros at the end, until a start has cut it to what it holds.
+		uncut, err := endsInZeros(filepath.Join(o.Dir, info.Name()), size)
+		if uncut {
+			size /= 2
+		}
+		need = max(need, min(size, memTableBytesMax))
+		return err
 	})
-	return largest, err
+	return need, err
+}
+
+func endsInZeros(path string, size int64) (bool, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return false, fmt.Errorf("storage: open the log: %w", err)
+	}
+	defer file.Close()
+	var end [64]byte
+	if _, err := file.ReadAt(end[:], size-int64(len(end))); err != nil {
+		return false, fmt.Errorf("storage: read the log: %w", err)
+	}
+	return end == [64]byte{}, nil
 }
 
 func eachFile(dir string, visit func(os.FileInfo) error) error {

@@ -19,7 +19,7 @@ const (
 	FreeReserveBytesDefault = 256 << 20
 
 	memTableBytesMin = 1 << 20
-	memTableBytesMax = 512 << 20
+	memTableBytesMax = 64 << 20 // above, the parts of a large group would need more room than a batch counts
 )
 
 // Identity tells whose directory it is. A replica that lost its directory comes back under a new

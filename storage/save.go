@@ -18,7 +18,10 @@ func (b *Badger) Save(batch Batch) error {
 	if err := batch.check(b.BatchBytesMax(), ValueBytesMax(b.opts.MemTableBytes)); err != nil {
 		return err
 	}
-	if err := b.checkSpace(batch); err != nil {
+	if err := b.checkSpace(batch.Bytes()); err != nil {
+		if !errors.Is(err, ErrNoSpace) {
+			b.dead = err
+		}
 		return err
 	}
 	number := b.last.Load() + 1
@@ -39,14 +42,13 @@ func (b *Badger) Save(batch Batch) error {
 
 // checkSpace refuses before anything is written. Badger maps sparse files into memory, so on a full
 // disk it does not fail but dies of SIGBUS.
-func (b *Badger) checkSpace(batch Batch) error {
+func (b *Badger) checkSpace(bytes int) error {
 	free, err := b.free()
 	if err != nil {
-		b.dead = err
 		return err
 	}
-	if need := b.opts.FreeReserveBytes + uint64(batch.Bytes()); free < need {
-		return fmt.Errorf("%w: %d MiB are free in %s, %d MiB must be", ErrNoSpace,
+	if need := b.opts.FreeReserveBytes + uint64(bytes); free < need {
+		return fmt.Errorf("%w: %d MiB are free for %s, %d MiB must be; make room", ErrNoSpace,
 			free>>20, b.opts.Dir, need>>20)
 	}
 	return nil

@@ -1,0 +1,150 @@
+package storage_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/264bc8cf/epaxos/storage"
+)
+
+const (
+	killedDirEnv = "STORAGE_TEST_KILLED_DIR"
+	killedGroups = 900
+)
+
+// TestKilledProcess is not a test of its own but the process that TestKill kills: it saves groups, and
+// writes a line for each that is acknowledged.
+func TestKilledProcess(t *testing.T) {
+	dir := os.Getenv(killedDirEnv)
+	if dir == "" {
+		t.Skip("runs in a process of TestKill only")
+	}
+	s, err := storage.Open(damageOptions(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number := int(s.LastGroup()) + 1; number <= killedGroups; number++ {
+		if err := s.Save(historyBatch(number)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("saved %d\n", number)
+	}
+}
+
+// A process killed while it saves loses nothing it acknowledged, wherever it was: between groups,
+// while a memory table is flushed, while tables are compacted, while it starts again.
+func TestKill(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := storage.Create(damageOptions(dir)); err != nil {
+		t.Fatal(err)
+	}
+	for _, until := range []int{1, 150, 230, 500, 777} {
+		acked := runUntilSaved(t, dir, until)
+		s := openBadger(t, damageOptions(dir))
+		if s.LastGroup() < uint64(acked) {
+			t.Fatalf("group %d was acknowledged, the log ends at %d", acked, s.LastGroup())
+		}
+		if err := newHistory(int(s.LastGroup())).check(s); err != nil {
+			t.Fatal(err)
+		}
+		// The next process starts where this one is killed too, instead of from a clean close.
+		dir = copyDir(t, dir)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// runUntilSaved runs a process on dir, kills it when it has acknowledged group until, and returns the
+// last that it acknowledged.
+func runUntilSaved(t *testing.T, dir string, until int) (acked int) {
+	t.Helper()
+	process := exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")
+	process.Env = append(os.Environ(), killedDirEnv+"="+dir)
+	out, err := process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	killed := false
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said = append(said, lines.Text())
+		if n, _ := fmt.Sscanf(lines.Text(), "saved %d", &acked); n == 1 && acked >= until && !killed {
+			killed = true
+			if err := process.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := process.Wait(); err == nil || !killed {
+		t.Fatalf("the process ended by itself (%v):\n%s", err, strings.Join(said, "\n"))
+	}
+	return acked
+}
+
+// A disk that runs full for real: the store refuses in time, Badger does not die of it, nothing is
+// lost, and work goes on when there is room.
+func TestFullDisk(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("needs the right to mount a file system: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
+	o := damageOptions(filepath.Join(mount, "data"))
+	o.FreeReserveBytes = 8 << 20
+	s := createBadger(t, o)
+	saved, err := saveUntilError(s, 0)
+	wantError(t, err, storage.ErrNoSpace, "MiB are free", o.Dir)
+	if saved < 100 {
+		t.Fatalf("only %d groups fit", saved)
+	}
+	if err := newHistory(saved).check(s); err != nil {
+		t.Fatalf("the full store: %v", err)
+	}
+	if u := s.Usage(); u.FreeBytes > 24<<20 || u.DiskBytes < 8<<20 {
+		t.Errorf("a full disk of 24 MiB is told as %+v", u)
+	}
+	if err := unix.Mount("tmpfs", mount, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(historyBatch(saved + 1)); err != nil {
+		t.Fatalf("with room again: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := newHistory(saved + 1).check(openBadger(t, o)); err != nil {
+		t.Fatalf("after reopening: %v", err)
+	}
+}
+
+func saveUntilError(s storage.Store, saved int) (int, error) {
+	for {
+		if err := s.Save(historyBatch(saved + 1)); err != nil {
+			return saved, err
+		}
+		saved++
+	}
+}
+
+// The reserve is a setting, so a disk with room may be full by decree.
+func TestReserve(t *testing.T) {
+	o := testOptions(filepath.Join(t.TempDir(), "data"))
+	if err := createBadger(t, o).Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.FreeReserveBytes = 1 << 60
+	wantError(t, openError(t, o), storage.ErrNoSpace, o.Dir)
+	o.FreeReserveBytes = 1
+	openBadger(t, o)
+}
