@@ -88,6 +88,14 @@ func codeFor(err error) CloseCode {
 	}
 }
 
+// What may have become of a peer, for errors.Is.
+var (
+	errRestarted    = errors.New("the peer restarted")
+	errSilent       = errors.New("the peer fell silent")
+	errCertRefused  = errors.New("the peer refused this replica's certificate, its log says why")
+	errHandshakeMax = errors.New("the peer has too many handshakes open")
+)
+
 // explain turns what QUIC says about the end of a connection into what an operator needs to hear.
 func explain(err error) error {
 	var application *quic.ApplicationError
@@ -98,13 +106,13 @@ func explain(err error) error {
 	case errors.As(err, &application) && application.Remote:
 		return &PeerError{Code: CloseCode(application.ErrorCode), Reason: application.ErrorMessage}
 	case errors.As(err, &transport) && transport.Remote && transport.ErrorCode.IsCryptoError():
-		return fmt.Errorf("the peer refused this replica's certificate, its log says why: %w", err)
+		return fmt.Errorf("%w: %w", errCertRefused, err)
 	case errors.As(err, &transport) && transport.Remote && transport.ErrorCode == quic.ConnectionRefused:
-		return fmt.Errorf("the peer has too many handshakes open: %w", err)
+		return fmt.Errorf("%w: %w", errHandshakeMax, err)
 	case errors.As(err, &reset):
-		return fmt.Errorf("the peer restarted: %w", err)
+		return fmt.Errorf("%w: %w", errRestarted, err)
 	case errors.As(err, &idle):
-		return fmt.Errorf("the peer fell silent: %w", err)
+		return fmt.Errorf("%w: %w", errSilent, err)
 	default:
 		return err
 	}

@@ -105,7 +105,7 @@ func (f *frameReader) fill(n int) error {
 		}
 	}
 	for f.end-f.start < n {
-		if len(f.buf)-f.start < n || f.end == len(f.buf) {
+		if f.end == len(f.buf) {
 			f.makeRoom(n)
 		}
 		got, err := f.r.Read(f.buf[f.end:])
@@ -120,8 +120,9 @@ func (f *frameReader) fill(n int) error {
 	return nil
 }
 
-// makeRoom moves the unread bytes to the front, into a larger buffer if they fill this one. The
-// buffer at most doubles, so it never holds more than twice what has arrived, or the initial size.
+// makeRoom moves the unread bytes to the front, into a larger buffer if the frame needs one. It runs
+// only when the buffer is full to its end, and the buffer at most doubles, so the moves cost a
+// constant per byte and the memory is at most twice what has arrived, or the initial size.
 func (f *frameReader) makeRoom(n int) {
 	unread := f.end - f.start
 	into := f.buf

@@ -281,6 +281,7 @@ func TestLoadRefuses(t *testing.T) {
 		Cert: filepath.Join(ours, CertificateFile),
 		Key:  filepath.Join(ours, KeyFile),
 	}
+	theirKey, theirCA := filepath.Join(theirs, KeyFile), filepath.Join(theirs, AuthorityCertificateFile)
 	with := func(change func(*Files)) Files {
 		f := good
 		change(&f)
@@ -290,8 +291,8 @@ func TestLoadRefuses(t *testing.T) {
 		files Files
 		want  string
 	}{
-		"a foreign key":        {with(func(f *Files) { f.Key = filepath.Join(theirs, KeyFile) }), "not that of the certificate"},
-		"a foreign authority":  {with(func(f *Files) { f.CA = filepath.Join(theirs, AuthorityCertificateFile) }), "not of the authority"},
+		"a foreign key":        {with(func(f *Files) { f.Key = theirKey }), "not that of the certificate"},
+		"a foreign authority":  {with(func(f *Files) { f.CA = theirCA }), "not of the authority"},
 		"a key as certificate": {with(func(f *Files) { f.Cert = f.Key }), "no PEM block of type CERTIFICATE"},
 		"an authority to show": {with(func(f *Files) { f.Cert = f.CA }), "not that of the certificate"},
 		"an absent file":       {with(func(f *Files) { f.Key += ".absent" }), "no such file"},

@@ -1,0 +1,149 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+)
+
+// A stream may hand its bytes over in any pieces.
+func TestFramesSurviveEveryCut(t *testing.T) {
+	large := bytes.Repeat([]byte("0123456789"), 3*readBufferBytes/10)
+	stream := appendFrame(nil, frameHello, []byte{1}, []byte("hello"))
+	stream = appendFrame(stream, frameData)
+	stream = appendFrame(stream, frameData, large)
+	stream = appendFrame(stream, frameEcho, []byte("end"))
+	for name, reader := range map[string]io.Reader{
+		"whole":        bytes.NewReader(stream),
+		"byte by byte": iotest.OneByteReader(bytes.NewReader(stream)),
+		"halves":       iotest.HalfReader(bytes.NewReader(stream)),
+		"end with it":  iotest.DataErrReader(bytes.NewReader(stream)),
+	} {
+		frames := newFrameReader(reader, len(large))
+		for i, want := range []struct {
+			kind frameKind
+			body []byte
+		}{
+			{frameHello, []byte("\x01hello")}, {frameData, nil}, {frameData, large}, {frameEcho, []byte("end")},
+		} {
+			kind, body, err := frames.next()
+			if err != nil || kind != want.kind || !bytes.Equal(body, want.body) {
+				t.Fatalf("%s: frame %d is %v of %d bytes: %v", name, i, kind, len(body), err)
+			}
+		}
+		if _, _, err := frames.next(); err != io.EOF {
+			t.Errorf("%s: after the last frame: %v", name, err)
+		}
+	}
+}
+
+func TestACutOffFrameIsAnError(t *testing.T) {
+	stream := appendFrame(nil, frameData, []byte("body"))
+	for n := 1; n < len(stream); n++ {
+		frames := newFrameReader(bytes.NewReader(stream[:n]), 100)
+		if _, _, err := frames.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("cut after %d bytes: %v", n, err)
+		}
+	}
+}
+
+// A length is a claim: memory follows the bytes that come.
+func TestAClaimedLengthAllocatesNothing(t *testing.T) {
+	const bodyMax = 64 << 20
+	stream := binary.BigEndian.AppendUint32(nil, bodyMax)
+	stream = append(stream, make([]byte, 100)...)
+	frames := newFrameReader(bytes.NewReader(stream), bodyMax)
+	if _, _, err := frames.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatal(err)
+	}
+	if len(frames.buf) > 2*readBufferBytes {
+		t.Errorf("%d bytes allocated for 104 that came", len(frames.buf))
+	}
+}
+
+func TestALargeFrameDoesNotPinItsMemory(t *testing.T) {
+	stream := appendFrame(nil, frameData, make([]byte, 4<<20))
+	reader, writer := io.Pipe()
+	go func() {
+		writer.Write(stream)
+		writer.Write(appendFrame(nil, frameData, []byte("small")))
+		writer.Close()
+	}()
+	frames := newFrameReader(reader, 8<<20)
+	for range 2 {
+		if _, _, err := frames.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(frames.buf) > readBufferKeptBytes {
+		t.Errorf("%d bytes kept", len(frames.buf))
+	}
+}
+
+func FuzzFrameReader(f *testing.F) {
+	f.Add(appendFrame(nil, frameData, []byte("body")))
+	f.Add(binary.BigEndian.AppendUint32(nil, 1<<32-1))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		const bodyMax = 1000
+		frames := newFrameReader(iotest.OneByteReader(bytes.NewReader(stream)), bodyMax)
+		var again []byte
+		for {
+			kind, body, err := frames.next()
+			if err != nil {
+				break
+			}
+			if len(body) > bodyMax {
+				t.Fatalf("a body of %d bytes", len(body))
+			}
+			again = appendFrame(again, kind, body)
+		}
+		if !bytes.HasPrefix(stream, again) {
+			t.Fatal("the frames are not what the stream holds")
+		}
+	})
+}
+
+func TestTheQueueIsBoundedAndGivesRoomBack(t *testing.T) {
+	b := &budget{max: 100}
+	q := newQueue(b)
+	for _, push := range []struct {
+		bytes int
+		want  bool
+	}{{60, true}, {60, false}, {30, true}} {
+		if got := q.push(frameData, make([]byte, push.bytes)); got != push.want {
+			t.Errorf("push of %d bytes: %v", push.bytes, got)
+		}
+	}
+	batch := q.take(nil)
+	if len(batch) != 60+30+2*frameHeaderBytes || b.used.Load() != int64(len(batch)) {
+		t.Errorf("took %d bytes, %d in use", len(batch), b.used.Load())
+	}
+	if q.push(frameData, nil) {
+		t.Error("what is being written does not count")
+	}
+	b.release(len(batch))
+	if !q.push(frameData, nil) {
+		t.Error("no room after all was written")
+	}
+	if again := q.take(batch); len(again) != frameHeaderBytes {
+		t.Errorf("took %d bytes", len(again))
+	}
+}
+
+// Buffers of a burst are let go, those of a flood are kept.
+func TestTheQueueKeepsBuffersThatAreUsed(t *testing.T) {
+	q := newQueue(&budget{max: 1 << 30})
+	used := make([]byte, 4*queueKeptBytes)
+	q.take(used)
+	if cap(q.pending) != cap(used) {
+		t.Error("a buffer in use was let go")
+	}
+	q.take(nil)
+	q.take(used[:10])
+	if cap(q.pending) != 0 {
+		t.Error("a large buffer hardly used was kept")
+	}
+}
