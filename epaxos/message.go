@@ -165,3 +165,33 @@ func (Refusal) message()        {}
 func (TryRecover) message()     {}
 func (Fetch) message()          {}
 func (Gossip) message()         {}
+
+// InstanceOf is the instance a message is about; zero if it is about none or several.
+func InstanceOf(message Message) InstanceID {
+	switch m := message.(type) {
+	case PreAccept:
+		return m.ID
+	case PreAcceptReply:
+		return m.ID
+	case Accept:
+		return m.ID
+	case AcceptReply:
+		return m.ID
+	case Commit:
+		return m.ID
+	case Recover:
+		return m.ID
+	case RecoverReply:
+		return m.ID
+	case Validate:
+		return m.ID
+	case ValidateReply:
+		return m.ID
+	case Waiting:
+		return m.ID
+	case Refusal:
+		return m.ID
+	default:
+		return InstanceID{}
+	}
+}

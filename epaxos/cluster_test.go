@@ -1,0 +1,395 @@
+package epaxos_test
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/264bc8cf/epaxos/deps"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
+)
+
+// cluster runs bare replicas, without nodes, disks or encodings, on one thread and fake time, so
+// that many thousand random schedules take seconds. It checks agreement at each decision, and
+// visibility, order and liveness at the end.
+type cluster struct {
+	t         testing.TB
+	members   epaxos.Membership
+	rand      *rand.Rand
+	now       time.Duration
+	flights   flights
+	seq       int
+	sites     []*site
+	decisions map[epaxos.InstanceID]epaxos.Decision
+	orders    [][]epaxos.InstanceID // execution orders of all lives of all replicas
+	commands  map[epaxos.InstanceID]*epaxos.Command
+	healed    bool
+	chaos     chaos
+	trace     []string
+	answered  map[epaxos.ProposalID]bool
+	total     epaxos.Stats
+}
+
+// chaos is how one run misbehaves.
+type chaos struct {
+	loss, duplicate, crash, suspect float64
+	slow                            map[string]time.Duration // extra delay by message type
+	dieAfterFast                    bool
+}
+
+type site struct {
+	replica *epaxos.Replica
+	graph   *execution.Graph
+	synced  []epaxos.Record
+	lazy    []epaxos.Record
+	order   []epaxos.InstanceID
+	dead    bool // for good
+	fast    map[epaxos.InstanceID]bool
+}
+
+type flight struct {
+	at  time.Duration
+	seq int
+	run func()
+}
+
+type flights []flight
+
+func (f flights) Len() int { return len(f) }
+func (f flights) Less(i, j int) bool {
+	return f[i].at < f[j].at || f[i].at == f[j].at && f[i].seq < f[j].seq
+}
+func (f flights) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
+func (f *flights) Push(x any)   { *f = append(*f, x.(flight)) }
+func (f *flights) Pop() any {
+	old := *f
+	x := old[len(old)-1]
+	*f = old[:len(old)-1]
+	return x
+}
+
+func newCluster(t testing.TB, seed uint64, m epaxos.Membership) *cluster {
+	c := &cluster{
+		t: t, members: m, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible
+		decisions: map[epaxos.InstanceID]epaxos.Decision{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
+		answered: map[epaxos.ProposalID]bool{},
+	}
+	for range m.Voters {
+		c.sites = append(c.sites, &site{})
+	}
+	for i := range c.sites {
+		c.start(i)
+	}
+	return c
+}
+
+// start makes the replica of a site from what its disk holds.
+func (c *cluster) start(i int) {
+	s := c.sites[i]
+	timing := epaxos.DefaultTiming()
+	limits := epaxos.DefaultLimits()
+	limits.InFlightPerKey = 2
+	r, err := epaxos.New(epaxos.Config{
+		ID: c.members.Voters[i], Membership: c.members, Index: deps.New(c.members.N()),
+		Rand: rand.New(rand.NewPCG(c.rand.Uint64(), 1)), Limits: limits, Timing: timing, //nolint:gosec // reproducible
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, record := range s.synced {
+		if err := r.Restore(record); err != nil {
+			c.fail("restore: %v", err)
+		}
+	}
+	r.Restored(c.now)
+	s.replica, s.graph, s.lazy, s.order = r, execution.NewGraph(c.members), nil, nil
+	s.fast = map[epaxos.InstanceID]bool{}
+	c.turn(i)
+	c.tick(i, r)
+}
+
+func (c *cluster) tick(i int, r *epaxos.Replica) {
+	c.after(time.Duration(40+c.rand.IntN(20))*time.Millisecond, func() {
+		s := c.sites[i]
+		if s.replica != r {
+			return
+		}
+		r.Blocked(c.now, s.graph.Blocked())
+		r.Tick(c.now)
+		c.turn(i)
+		c.tick(i, r)
+	})
+}
+
+func (c *cluster) after(d time.Duration, run func()) {
+	if c.seq++; c.seq > 400_000 {
+		c.fail("storm: %d events by %v", c.seq, c.now)
+	}
+	heap.Push(&c.flights, flight{at: c.now + d, seq: c.seq, run: run})
+}
+
+// run lets time pass.
+func (c *cluster) run(until time.Duration) {
+	for len(c.flights) > 0 && c.flights[0].at <= until {
+		f := heap.Pop(&c.flights).(flight)
+		c.now = f.at
+		f.run()
+	}
+	c.now = until
+}
+
+// turn does what the replica wants done: saves, sends, executes, perhaps dying on the way.
+func (c *cluster) turn(i int) {
+	s := c.sites[i]
+	for rounds := 0; s.replica != nil && s.replica.HasReady(); rounds++ {
+		if rounds > 100 {
+			c.fail("a turn of r%d does not end", c.members.Voters[i])
+		}
+		ready := s.replica.Ready()
+		c.note(i, ready)
+		if c.dies(0.2) {
+			c.crash(i) // before the save
+			return
+		}
+		s.lazy = append(s.lazy, ready.Records...)
+		if ready.MustSync {
+			s.synced, s.lazy = append(s.synced, s.lazy...), nil
+		}
+		for _, e := range ready.Messages {
+			if c.dies(0.1) {
+				c.crash(i) // between two messages
+				return
+			}
+			c.send(e)
+		}
+		for _, l := range ready.Led {
+			s.fast[l.ID] = l.Fast
+			if l.Fast && c.chaos.dieAfterFast && !c.healed && c.rand.Float64() < 0.3 {
+				c.execute(i, ready)
+				c.crash(i)
+				return
+			}
+		}
+		c.execute(i, ready)
+	}
+}
+
+func (c *cluster) dies(share float64) bool {
+	return !c.healed && c.rand.Float64() < c.chaos.crash*share
+}
+
+func (c *cluster) note(i int, ready epaxos.Ready) {
+	at := c.members.Voters[i]
+	for _, r := range ready.Records {
+		c.tracef("%s", c.members.FormatRecord(at, r))
+	}
+	for _, e := range ready.Messages {
+		if _, gossip := e.Message.(epaxos.Gossip); !gossip {
+			c.tracef("%s", c.members.FormatEnvelope(e))
+		}
+	}
+}
+
+func (c *cluster) tracef(format string, args ...any) {
+	c.trace = append(c.trace, fmt.Sprintf("%8.1f ", float64(c.now.Microseconds())/1000)+fmt.Sprintf(format, args...))
+}
+
+func (c *cluster) fail(format string, args ...any) {
+	c.t.Helper()
+	from := max(0, len(c.trace)-400)
+	c.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(c.trace[from:], "\n"))
+}
+
+func (c *cluster) execute(i int, ready epaxos.Ready) {
+	s := c.sites[i]
+	for _, l := range ready.Learned {
+		c.commands[l.ID] = l.Command
+		s.graph.Learn(l.ID, l.Command)
+	}
+	for _, d := range ready.Committed {
+		c.checkAgreement(i, d)
+		s.graph.Commit(d.ID, d.Command, d.Deps)
+	}
+	for component := s.graph.Next(); component != nil; component = s.graph.Next() {
+		for _, v := range component {
+			s.order = append(s.order, v.ID)
+			for _, request := range v.Command.Requests {
+				c.answered[epaxos.ProposalID(request.Number)] = true
+			}
+		}
+	}
+	s.replica.Executed(c.now, s.graph.TakeExecuted())
+}
+
+func (c *cluster) checkAgreement(i int, d epaxos.Decision) {
+	known, seen := c.decisions[d.ID]
+	if !seen {
+		c.decisions[d.ID] = d
+		return
+	}
+	if (known.Command == nil) != (d.Command == nil) || !known.Deps.Equal(d.Deps) {
+		c.fail("agreement: r%d commits %v deps=%s no-op=%v, before it was deps=%s no-op=%v", c.members.Voters[i], d.ID,
+			c.members.FormatDeps(d.Deps), d.Command == nil, c.members.FormatDeps(known.Deps), known.Command == nil)
+	}
+}
+
+func (c *cluster) send(e epaxos.Envelope) {
+	copies := 1
+	if !c.healed && c.rand.Float64() < c.chaos.loss {
+		copies = 0
+	}
+	if !c.healed && c.rand.Float64() < c.chaos.duplicate {
+		copies++
+	}
+	to, _ := c.members.Column(e.To)
+	for range copies {
+		delay := time.Duration(c.rand.IntN(60)+1) * time.Millisecond
+		if !c.healed {
+			delay += c.chaos.slow[fmt.Sprintf("%T%d", e.Message, e.To)] + c.chaos.slow[fmt.Sprintf("%T", e.Message)]
+		}
+		c.after(delay, func() {
+			if s := c.sites[to]; s.replica != nil {
+				s.replica.Step(c.now, e)
+				c.turn(to)
+			}
+		})
+	}
+}
+
+// crash loses what was not synced; some of the lazy records may have reached the disk.
+func (c *cluster) crash(i int) {
+	s := c.sites[i]
+	if s.replica == nil {
+		return
+	}
+	c.tracef("r%d crashes", c.members.Voters[i])
+	s.synced = append(s.synced, s.lazy[:c.rand.IntN(len(s.lazy)+1)]...)
+	c.orders = append(c.orders, s.order)
+	c.count(s.replica.Stats())
+	s.replica, s.graph, s.order = nil, nil, nil
+	if c.down() > c.members.F || c.rand.Float64() < 0.7 {
+		c.after(time.Duration(c.rand.IntN(3000))*time.Millisecond, func() { c.restart(i) })
+	} else {
+		s.dead = true
+	}
+}
+
+func (c *cluster) restart(i int) {
+	if c.sites[i].replica == nil {
+		c.tracef("r%d restarts", c.members.Voters[i])
+		c.sites[i].dead = false
+		c.start(i)
+	}
+}
+
+func (c *cluster) down() int {
+	n := 0
+	for _, s := range c.sites {
+		if s.dead || s.replica == nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) count(s epaxos.Stats) {
+	c.total.Fast += s.Fast
+	c.total.Slow += s.Slow
+	c.total.Recoveries += s.Recoveries
+	c.total.Validations += s.Validations
+	c.total.Waits += s.Waits
+	c.total.NoOps += s.NoOps
+	c.total.Reproposed += s.Reproposed
+	c.total.Malformed += s.Malformed
+}
+
+// heal ends all faults and tells every replica who is really dead.
+func (c *cluster) heal() {
+	c.healed = true
+	c.tracef("healed")
+	for i, s := range c.sites {
+		if s.replica == nil && !s.dead {
+			c.restart(i)
+		}
+	}
+	for i, s := range c.sites {
+		for j, other := range c.sites {
+			if s.replica != nil && i != j {
+				s.replica.Suspect(c.now, c.members.Voters[j], other.replica == nil)
+				c.turn(i)
+			}
+		}
+	}
+}
+
+// settled reports why the run is not over, or nothing.
+func (c *cluster) unsettled() string {
+	for i, s := range c.sites {
+		if s.replica == nil {
+			continue
+		}
+		if !s.replica.Decided().Equal(s.replica.Tops()) || s.graph.Pending() > 0 {
+			return fmt.Sprintf("r%d decided %v of %v, %d wait, blocked by %v", c.members.Voters[i], s.replica.Decided(),
+				s.replica.Tops(), s.graph.Pending(), s.graph.Blocked())
+		}
+	}
+	return ""
+}
+
+func (c *cluster) checkEnd() {
+	for _, s := range c.sites {
+		if s.replica != nil {
+			c.orders = append(c.orders, s.order)
+			c.count(s.replica.Stats())
+		}
+	}
+	c.checkVisibility()
+	c.checkOrder()
+}
+
+func (c *cluster) checkVisibility() {
+	ids := make([]epaxos.InstanceID, 0, len(c.decisions))
+	for id, d := range c.decisions {
+		if d.Command != nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, epaxos.InstanceID.Compare)
+	for i, a := range ids {
+		for _, b := range ids[i+1:] {
+			da, db := c.decisions[a], c.decisions[b]
+			if !da.Command.Footprint.Interferes(db.Command.Footprint) {
+				continue
+			}
+			ca, _ := c.members.Column(a.Replica)
+			cb, _ := c.members.Column(b.Replica)
+			if !da.Deps.Covers(cb, b.Slot) && !db.Deps.Covers(ca, a.Slot) {
+				c.fail("visibility: %v and %v interfere and neither depends on the other", a, b)
+			}
+		}
+	}
+}
+
+// checkOrder compares the order of every two interfering instances in all lives of all replicas.
+func (c *cluster) checkOrder() {
+	type pair struct{ first, second epaxos.InstanceID }
+	seen := map[pair]bool{}
+	for _, order := range c.orders {
+		for i, a := range order {
+			for _, b := range order[i+1:] {
+				if !c.decisions[a].Command.Footprint.Interferes(c.decisions[b].Command.Footprint) {
+					continue
+				}
+				if a == b || seen[pair{b, a}] {
+					c.fail("order: %v before %v here, after it elsewhere", a, b)
+				}
+				seen[pair{a, b}] = true
+			}
+		}
+	}
+}

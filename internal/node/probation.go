@@ -1,0 +1,117 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// peer is what this replica remembers of a member: the newest group it ever heard that the member
+// had made durable. Told back to a member that restarts, it shows a log that has lost its end.
+type peer struct {
+	Member
+	group   uint64
+	unsaved bool // group is newer than in the log
+	greeted bool // its hello was accepted since this replica started
+}
+
+func (n *Node) peer(id epaxos.ReplicaID) *peer {
+	for i := range n.peers {
+		if n.peers[i].Replica == id {
+			return &n.peers[i]
+		}
+	}
+	return nil
+}
+
+// hear keeps the highest group heard of an admitted incarnation.
+func (n *Node) hear(id epaxos.ReplicaID, incarnation, group uint64) {
+	if p := n.peer(id); p != nil && p.Incarnation == incarnation && group > p.group {
+		p.group, p.unsaved = group, true
+	}
+}
+
+// takeHeard returns what the next group has to remember of the peers.
+func (n *Node) takeHeard() []wire.Heard {
+	var heard []wire.Heard
+	for i := range n.peers {
+		if p := &n.peers[i]; p.unsaved {
+			p.unsaved = false
+			heard = append(heard, wire.Heard{Replica: p.Replica, Incarnation: p.Incarnation, Group: p.group})
+		}
+	}
+	return heard
+}
+
+// Hello is what this replica says to a member when they connect.
+func (n *Node) Hello(to epaxos.ReplicaID) wire.Hello {
+	hello := wire.Hello{
+		Cluster: n.config.Cluster, Replica: n.config.ID, Incarnation: n.peer(n.config.ID).Incarnation,
+		FormatMin: wire.FormatMin, FormatMax: wire.Format, Group: n.config.Store.LastGroup(),
+	}
+	if p := n.peer(to); p != nil && p.group > 0 {
+		hello.HeardIncarnation, hello.HeardGroup = p.Incarnation, p.group
+	}
+	return hello
+}
+
+// Greet takes a member's hello. An error refuses the connection. What the hello tells of this
+// replica itself may end it (Save returns ErrForgot) or its probation.
+func (n *Node) Greet(now time.Duration, h wire.Hello) error {
+	n.advance(now)
+	if err := n.acceptable(h); err != nil {
+		return err
+	}
+	own := n.peer(n.config.ID)
+	last := n.config.Store.LastGroup()
+	switch {
+	case h.HeardIncarnation != 0 && h.HeardIncarnation != own.Incarnation:
+		n.fault = fmt.Errorf("replica %d knows this replica under incarnation %x, not %x: %w",
+			h.Replica, h.HeardIncarnation, own.Incarnation, ErrForgot)
+	case h.HeardGroup > last:
+		n.fault = fmt.Errorf("replica %d has heard of group %d of this replica, whose log ends at %d: %w",
+			h.Replica, h.HeardGroup, last, ErrForgot)
+	}
+	if n.fault != nil {
+		return n.fault
+	}
+	n.hear(h.Replica, h.Incarnation, h.Group)
+	n.peer(h.Replica).greeted = true
+	n.judge()
+	return nil
+}
+
+func (n *Node) acceptable(h wire.Hello) error {
+	p := n.peer(h.Replica)
+	switch {
+	case h.Cluster != n.config.Cluster:
+		return fmt.Errorf("replica %d belongs to cluster %x, this one to %x", h.Replica, h.Cluster, n.config.Cluster)
+	case p == nil || h.Replica == n.config.ID:
+		return fmt.Errorf("replica %d is not another member of this cluster", h.Replica)
+	case h.Incarnation != p.Incarnation:
+		return fmt.Errorf("replica %d comes as incarnation %x, the membership admits %x: restore its own "+
+			"directory and configuration, or replace it", h.Replica, h.Incarnation, p.Incarnation)
+	case h.FormatMin > wire.Format || h.FormatMax < wire.FormatMin:
+		return fmt.Errorf("replica %d speaks formats %d to %d, this one %d to %d: upgrade the older of the two",
+			h.Replica, h.FormatMin, h.FormatMax, wire.FormatMin, wire.Format)
+	}
+	return nil
+}
+
+// judge ends probation once a recovery quorum has greeted this replica and none of it knew better.
+func (n *Node) judge() {
+	greeted := 0
+	for i := range n.peers {
+		if n.peers[i].greeted {
+			greeted++
+		}
+	}
+	if greeted >= n.config.Membership.SlowQuorum() {
+		n.admitted = true
+	}
+}
+
+// Admitted reports whether the replica is off probation.
+func (n *Node) Admitted() bool { return n.admitted }

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/storage"
+)
+
+// unsaved is what the store does not hold yet.
+type unsaved struct {
+	records  []byte              // encoded, in order
+	ends     []int               // the end of each record, so that a large turn can be cut between two
+	executed []epaxos.InstanceID // marks of what the pending state writes come from
+	since    time.Duration       // when the oldest of these came up; meaningful while dirty
+	dirty    bool
+	batches  []storage.Batch     // sealed, in the order they must be saved
+	prefix   epaxos.Dependencies // what is executed durably once batches are saved; nil if unchanged
+}
+
+func (u *unsaved) touch(now time.Duration) {
+	if !u.dirty {
+		u.dirty, u.since = true, now
+	}
+}
+
+// groupOverhead is what a group takes beside its records.
+const groupOverhead = 16 << 10
+
+// Save makes the turn durable as far as its messages and decisions rely on it, and returns the
+// messages, which may leave now. While the disk is full nothing leaves and the turn is kept for
+// the next call. An error is final.
+func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
+	n.advance(now)
+	n.takeReady()
+	if n.fault != nil {
+		return nil, n.fault
+	}
+	overdue := n.unsaved.dirty && n.now-n.unsaved.since >= n.config.WriteBack
+	if n.pending.MustSync || overdue || len(n.unsaved.batches) > 0 {
+		if err := n.flush(overdue); err != nil {
+			return nil, n.settle(err)
+		}
+	}
+	n.noRoom = nil
+	messages := n.pending.Messages
+	n.pending.Messages, n.pending.MustSync = nil, false
+	if n.config.Trace != nil {
+		for _, e := range messages {
+			n.config.Trace(n.config.Membership.FormatEnvelope(e))
+		}
+	}
+	return messages, nil
+}
+
+// Flush saves everything that is still in memory. The node may be used on.
+func (n *Node) Flush() error {
+	n.takeReady()
+	if n.fault != nil {
+		return n.fault
+	}
+	return n.flush(true)
+}
+
+// NoRoom says why the replica takes no work for now, or nil.
+func (n *Node) NoRoom() error { return n.noRoom }
+
+// settle keeps a turn that a full disk refused, and makes any other failure final.
+func (n *Node) settle(err error) error {
+	if errors.Is(err, storage.ErrNoSpace) {
+		n.noRoom = err
+		return nil
+	}
+	n.fault = err
+	return err
+}
+
+// takeReady adds what the core wants done to the running turn.
+func (n *Node) takeReady() {
+	if id, forgot := n.config.Core.Forgotten(); forgot && n.fault == nil {
+		n.fault = fmt.Errorf("peers know instance %v of this replica: %w", id, ErrForgot)
+	}
+	if !n.config.Core.HasReady() {
+		return
+	}
+	ready := n.config.Core.Ready()
+	for i := range ready.Records {
+		if n.config.Trace != nil {
+			n.config.Trace(n.config.Membership.FormatRecord(n.config.ID, ready.Records[i]))
+		}
+		n.unsaved.records = wire.AppendRecord(n.unsaved.records, &ready.Records[i])
+		n.unsaved.ends = append(n.unsaved.ends, len(n.unsaved.records))
+		n.unsaved.touch(n.now)
+	}
+	p := &n.pending
+	p.MustSync = p.MustSync || ready.MustSync
+	p.Messages = joined(p.Messages, ready.Messages)
+	p.Learned = joined(p.Learned, ready.Learned)
+	p.Committed = joined(p.Committed, ready.Committed)
+	p.Led = joined(p.Led, ready.Led)
+}
+
+func joined[T any](a, b []T) []T {
+	if len(a) == 0 {
+		return b
+	}
+	return append(a, b...)
+}
+
+// flush saves all records, and with them the applied state if asked to or if much of it waits.
+func (n *Node) flush(state bool) error {
+	u := &n.unsaved
+	n.seal(state || n.state.PendingBytes() >= writeBackBytes/2)
+	for len(u.batches) > 0 {
+		if err := n.config.Store.Save(u.batches[0]); err != nil {
+			return fmt.Errorf("save group %d: %w", n.config.Store.LastGroup()+1, err)
+		}
+		u.batches = u.batches[1:]
+	}
+	u.batches = nil
+	if u.prefix != nil {
+		n.state.Saved()
+		n.config.Core.ExecutedDurably(u.prefix)
+		u.prefix = nil
+	}
+	u.dirty = len(u.executed) > 0 // marks that still wait keep their date
+	return nil
+}
+
+// seal cuts what is pending into batches below the budget of a transaction. The applied state goes
+// with the last records if both fit, else into a group of its own; writes and marks are never apart.
+func (n *Node) seal(withState bool) {
+	u := &n.unsaved
+	budget := n.config.Store.BatchBytesMax() - groupOverhead
+	from, first := 0, 0
+	cut := func(end int) {
+		if end > first {
+			n.sealGroup(sealed{records: u.records[from:u.ends[end-1]], count: end - first})
+			from, first = u.ends[end-1], end
+		}
+	}
+	for i, end := range u.ends {
+		if end-from > budget {
+			cut(i)
+		}
+	}
+	if withState && len(u.executed) > 0 {
+		writes, bytes := n.takeWrites()
+		if len(u.records)-from+bytes > budget {
+			cut(len(u.ends))
+		}
+		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, executed: u.executed, writes: writes})
+		u.executed, u.prefix = nil, n.config.Orderer.Executed()
+	} else {
+		cut(len(u.ends))
+	}
+	u.records, u.ends = u.records[:0], u.ends[:0]
+}
+
+// sealed is the content of one batch.
+type sealed struct {
+	records  []byte
+	count    int
+	executed []epaxos.InstanceID
+	writes   []storage.Write
+}
+
+func (n *Node) sealGroup(s sealed) {
+	group := wire.AppendGroupRecords(nil, s.records, s.count, s.executed, n.takeHeard())
+	n.unsaved.batches = append(n.unsaved.batches, storage.Batch{Group: group, Writes: s.writes})
+}
+
+// takeWrites drains the applied state, and tells how many bytes it takes with its marks.
+func (n *Node) takeWrites() (writes []storage.Write, bytes int) {
+	bytes = 12 * len(n.unsaved.executed)
+	for _, w := range n.state.Take() {
+		writes = append(writes, storage.Write(w))
+		bytes += len(w.Key) + len(w.Value) + 64
+	}
+	return writes, bytes
+}

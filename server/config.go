@@ -1,0 +1,167 @@
+package server
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/config"
+	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/storage"
+)
+
+// Config is what a replica runs with. Load makes one from the file that `epaxos init` writes; its
+// fields may be changed before Open.
+type Config struct {
+	Cluster     [16]byte
+	Replica     epaxos.ReplicaID
+	Incarnation uint64 // which life of the replica's directory this is
+	Dir         string // data directory, made by `epaxos init`
+	Listen      string // UDP host:port for members and clients
+	// Conn, if set, is used instead of a socket at Listen. The replica owns and closes it.
+	Conn    net.PacketConn
+	Members []Member // all voters, this replica included
+	F, E    int      // crashes tolerated, and tolerated without leaving the fast path
+
+	CAFile, CertFile, KeyFile string // PEM
+
+	Limits          epaxos.Limits
+	ClientRequests  int // open requests of one client connection
+	PeerQueueBytes  int // messages waiting for one member
+	PeerConnections int // QUIC connections to each member; more than one helps on lossy paths
+	Timing          Timing
+
+	FreeReserveBytes uint64 // free disk below which work is refused
+	MemTableBytes    int64  // size of a Badger memory table
+
+	Logger *slog.Logger      // nil is silence
+	Trace  func(line string) // one line per protocol message and record, from the replica's goroutine
+}
+
+// Member is one voter.
+type Member struct {
+	ID          epaxos.ReplicaID
+	Addr        string // host:port
+	Fingerprint [32]byte
+	Incarnation uint64
+	Name        string // site or region, may be empty
+}
+
+// Timing holds the periods of a replica. None decides anything: a wrong value costs time only.
+type Timing struct {
+	Tick      time.Duration // how often the replica looks at what is overdue
+	Heartbeat time.Duration
+	Suspect   time.Duration // silence after which a member counts as dead
+	WriteBack time.Duration // what nobody waits for is on disk at the latest after this
+	Core      epaxos.Timing
+}
+
+// Load reads the configuration file of a replica. Flags and environment play no part.
+func Load(path string) (Config, error) {
+	settings, err := config.Load(config.Source{File: path})
+	if err != nil {
+		return Config{}, err
+	}
+	return FromSettings(settings), nil
+}
+
+// FromSettings takes a validated configuration, wherever it came from.
+func FromSettings(s config.Config) Config {
+	membership := s.Membership()
+	limits := epaxos.DefaultLimits()
+	limits.InFlight, limits.InFlightPerKey, limits.Queue = s.Limits.InFlight, s.Limits.InFlightPerKey, s.Limits.Queue
+	core := epaxos.DefaultTiming()
+	core.Resend, core.Stagger = s.Timing.Resend, s.Timing.RecoverStagger
+	c := Config{
+		Cluster: s.Cluster, Replica: s.Replica, Incarnation: s.Incarnation, Dir: s.Dir, Listen: s.Listen,
+		F: membership.F, E: membership.E,
+		CAFile: s.TLS.CA, CertFile: s.TLS.Cert, KeyFile: s.TLS.Key,
+		Limits: limits, ClientRequests: s.Limits.ClientRequests,
+		PeerQueueBytes: int(s.Limits.PeerQueueBytes), PeerConnections: s.PeerConnections,
+		Timing: Timing{
+			Tick: s.Timing.Tick, Heartbeat: s.Timing.Heartbeat, Suspect: s.Timing.Suspect,
+			WriteBack: writeBack, Core: core,
+		},
+		FreeReserveBytes: uint64(s.Storage.ReserveBytes), MemTableBytes: int64(s.Storage.MemtableBytes),
+	}
+	for _, m := range s.Members {
+		c.Members = append(c.Members, Member{
+			ID: m.ID, Addr: m.Addr, Fingerprint: m.Fingerprint, Incarnation: m.Incarnation, Name: m.Name,
+		})
+	}
+	return c
+}
+
+// writeBack is short enough that a restart has little to repeat, and long enough that the writes of
+// many turns share a transaction.
+const writeBack = 100 * time.Millisecond
+
+func (c *Config) membership() (epaxos.Membership, error) {
+	ids := make([]epaxos.ReplicaID, len(c.Members))
+	for i, m := range c.Members {
+		ids[i] = m.ID
+	}
+	m := epaxos.NewMembership(1, ids...)
+	m.F, m.E = c.F, c.E
+	return m, m.Validate()
+}
+
+func (c *Config) identities() (*identity.Members, error) {
+	members := make([]identity.Member, len(c.Members))
+	for i, m := range c.Members {
+		members[i] = identity.Member{
+			Replica: m.ID, Fingerprint: m.Fingerprint, Incarnation: m.Incarnation, Addr: m.Addr,
+		}
+	}
+	return identity.NewMembers(c.Cluster, members)
+}
+
+func (c *Config) storeOptions() storage.Options {
+	return storage.Options{
+		Dir:              c.Dir,
+		Identity:         storage.Identity{Cluster: c.Cluster, Replica: uint32(c.Replica), Incarnation: c.Incarnation},
+		FreeReserveBytes: c.FreeReserveBytes, MemTableBytes: c.MemTableBytes, Logger: c.Logger,
+	}
+}
+
+// checkBudget refuses limits under which one strongly connected component could exceed a
+// transaction. A component holds at most what all members have in flight, and each may have one
+// command beyond its limit.
+func (c *Config) checkBudget(batchBytesMax int) error {
+	worst := len(c.Members) * (c.Limits.InFlightBytes + PayloadBytesMax)
+	if worst > batchBytesMax {
+		return fmt.Errorf("%d members with %d bytes in flight each and requests up to %d bytes can fill a component of "+
+			"%d bytes, more than the %d of a transaction: raise storage.memtable_bytes or lower the limits",
+			len(c.Members), c.Limits.InFlightBytes, PayloadBytesMax, worst, batchBytesMax)
+	}
+	return nil
+}
+
+// resetKey derives the key of stateless resets from the replica's private key, so that it survives
+// restarts without a file of its own.
+func (c *Config) resetKey() ([32]byte, error) {
+	pem, err := os.ReadFile(c.KeyFile)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("read the private key: %w", err)
+	}
+	return sha256.Sum256(append([]byte("stateless reset\x00"), pem...)), nil
+}
+
+func (c *Config) listen() (net.PacketConn, error) {
+	if c.Conn != nil {
+		return c.Conn, nil
+	}
+	addr, err := net.ResolveUDPAddr("udp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %q: %w", c.Listen, err)
+	}
+	conn, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %q: %w", c.Listen, err)
+	}
+	return conn, nil
+}

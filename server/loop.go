@@ -1,0 +1,117 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// run is the goroutine that owns the node.
+func (s *Server) run() {
+	ticker := time.NewTicker(s.config.Timing.Tick)
+	defer ticker.Stop()
+	var taken inputs
+	for {
+		var ticked bool
+		select {
+		case mode := <-s.stop:
+			s.finish(nil, mode)
+			return
+		case <-ticker.C:
+			ticked = true
+		case <-s.inbox.signal:
+		}
+		taken = s.inbox.take(taken)
+		if err := s.turn(taken, ticked); err != nil {
+			s.log.Error("the replica stops", "error", err)
+			s.finish(err, stopAbrupt)
+			return
+		}
+	}
+}
+
+// turn steps through the inputs and flushes once; what execution sets free is proposed in turns
+// that follow at once.
+func (s *Server) turn(in inputs, ticked bool) error {
+	now := s.now()
+	for _, f := range in.asks {
+		f()
+	}
+	for i := range in.frames {
+		f := &in.frames[i]
+		s.node.Deliver(now, f.from, f.header, f.messages)
+	}
+	for _, c := range in.calls {
+		s.propose(now, c)
+	}
+	if ticked {
+		s.suspect(now)
+		s.node.Tick(now)
+		s.calls.expire(time.Now(), s.node.Cancel)
+		s.refreshStatus(now)
+	}
+	for {
+		messages, err := s.node.Save(now)
+		if err != nil {
+			return err
+		}
+		s.out.send(messages)
+		answers, err := s.node.Execute(now)
+		for i := range answers {
+			s.calls.answer(&answers[i])
+		}
+		if err != nil {
+			return err
+		}
+		if !s.node.Busy() || s.node.NoRoom() != nil {
+			return nil
+		}
+		now = s.now()
+	}
+}
+
+// now is the time the node sees: monotonic, since the replica started.
+func (s *Server) now() time.Duration { return time.Since(s.started) }
+
+func (s *Server) propose(now time.Duration, c *call) {
+	s.calls.add(c)
+	if err := s.node.Propose(now, c.id, c.request, c.footprint); err != nil {
+		s.calls.refuse(c.id, err)
+	}
+}
+
+// suspect passes on what the heartbeats say. A peer that was never heard is not suspected before
+// it had the time to be.
+func (s *Server) suspect(now time.Duration) {
+	if s.out.host == nil || now < s.config.Timing.Suspect {
+		return
+	}
+	for _, id := range s.membership.Voters {
+		if id != s.config.Replica {
+			s.node.Suspect(now, id, s.out.host.Suspected(id))
+		}
+	}
+}
+
+// finish ends the goroutine. After a fault nothing is written any more.
+func (s *Server) finish(fault error, mode stopMode) {
+	if mode == stopClean {
+		if err := s.node.Flush(); err != nil {
+			fault = fmt.Errorf("save at the end: %w", err)
+		}
+	}
+	if err := s.store.Close(); err != nil && mode == stopClean {
+		fault = errors.Join(fault, fmt.Errorf("close the store: %w", err))
+	}
+	s.err = fault
+	left := s.inbox.close()
+	for _, f := range left.asks {
+		f()
+	}
+	stopped := errors.Join(ErrStopped, fault)
+	for _, c := range left.calls {
+		c.done(Reply{Outcome: NotApplied}, stopped)
+	}
+	s.calls.abandon(stopped)
+	close(s.done)
+}

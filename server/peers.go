@@ -1,0 +1,105 @@
+package server
+
+import (
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/transport"
+)
+
+// frameBytes is when the messages of a turn for one peer are cut into another frame.
+const frameBytes = 256 << 10
+
+// outbox encodes the messages of a turn, one frame per peer and lane.
+type outbox struct {
+	s      *Server
+	host   *transport.Host // nil until the network is up
+	lanes  int
+	frames map[epaxos.ReplicaID][][]byte // by lane; buffers are reused
+}
+
+func (o *outbox) init(s *Server) {
+	o.s, o.lanes = s, max(1, s.config.PeerConnections)
+	o.frames = map[epaxos.ReplicaID][][]byte{}
+	for _, id := range s.membership.Voters {
+		o.frames[id] = make([][]byte, o.lanes)
+	}
+}
+
+// send queues messages that may leave; what the host does not take is lost, as on any network.
+func (o *outbox) send(messages []epaxos.Envelope) {
+	if len(messages) == 0 || o.host == nil {
+		return
+	}
+	group := o.s.store.LastGroup()
+	for i := range messages {
+		e := &messages[i]
+		lane := o.lane(e.Message)
+		buffer := &o.frames[e.To][lane]
+		if len(*buffer) == 0 {
+			*buffer = wire.AppendFrameHeader(*buffer, wire.FrameHeader{Group: group})
+		}
+		*buffer = wire.AppendMessage(*buffer, e.Message)
+		if len(*buffer) >= frameBytes {
+			o.flush(e.To, lane)
+		}
+	}
+	for _, id := range o.s.membership.Voters {
+		for lane := range o.lanes {
+			o.flush(id, lane)
+		}
+	}
+}
+
+func (o *outbox) flush(to epaxos.ReplicaID, lane int) {
+	buffer := &o.frames[to][lane]
+	if len(*buffer) > 0 {
+		o.host.Send(to, lane, *buffer)
+		*buffer = (*buffer)[:0]
+	}
+}
+
+// lane spreads instances over the connections to a peer, each with a congestion window of its own.
+func (o *outbox) lane(m epaxos.Message) int {
+	if o.lanes == 1 {
+		return 0
+	}
+	id := epaxos.InstanceOf(m)
+	return int((uint64(id.Slot) + uint64(id.Replica)) % uint64(o.lanes))
+}
+
+func (s *Server) hello(to epaxos.ReplicaID) []byte {
+	var hello wire.Hello
+	if !s.inbox.do(func() { hello = s.node.Hello(to) }) {
+		return nil
+	}
+	return wire.AppendHello(nil, hello)
+}
+
+func (s *Server) checkHello(from epaxos.ReplicaID, body []byte) error {
+	hello, err := wire.DecodeHello(body)
+	if err != nil {
+		return err
+	}
+	if hello.Replica != from {
+		return errWrongReplica
+	}
+	err = ErrStopped
+	s.inbox.do(func() { err = s.node.Greet(s.now(), hello) })
+	return err
+}
+
+// receive decodes on the transport's reader, so that the replica's goroutine does not.
+func (s *Server) receive(from epaxos.ReplicaID, body []byte) {
+	header, messages, err := wire.DecodeFrame(body)
+	if err != nil {
+		s.log.Warn("a peer sent a malformed frame", "peer", from, "error", err)
+		return
+	}
+	s.inbox.frame(frame{from: from, header: header, messages: messages, bytes: len(body)})
+}
+
+func (s *Server) peerUp(peer epaxos.ReplicaID, _ []byte) { s.log.Info("peer is up", "peer", peer) }
+
+func (s *Server) peerDown(peer epaxos.ReplicaID, err error) {
+	s.log.Warn("peer is down", "peer", peer, "error", err)
+}

@@ -1,0 +1,172 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/264bc8cf/epaxos/clients/gateway"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/node"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// PayloadBytesMax bounds one request.
+const PayloadBytesMax = 320 << 10
+
+// Outcome says what became of the effect of a request.
+type Outcome = wire.Outcome
+
+// The outcomes of a request.
+const (
+	Applied    = wire.OutcomeApplied
+	NotApplied = wire.OutcomeNotApplied
+	Unknown    = wire.OutcomeUnknown
+)
+
+// Reply is the end of a request.
+type Reply struct {
+	Result  []byte
+	Fast    bool    // its instance was committed on the fast path
+	Outcome Outcome // also set with an error
+}
+
+var (
+	// ErrInvalid: the state machine refuses the request.
+	ErrInvalid = errors.New("the request is invalid")
+	// ErrDeadline: the deadline passed before the request was part of any instance.
+	ErrDeadline = errors.New("the deadline passed before the request was proposed")
+)
+
+// Execute replicates one request and returns the result of its execution here. With an error,
+// Reply.Outcome says whether the request was, was not, or may yet be applied; when ctx ends first
+// that is Unknown.
+func (s *Server) Execute(ctx context.Context, payload []byte) (Reply, error) {
+	type end struct {
+		reply Reply
+		err   error
+	}
+	ends := make(chan end, 1)
+	deadline, _ := ctx.Deadline()
+	s.submit(epaxos.Request{Payload: payload}, deadline, func(r Reply, err error) { ends <- end{r, err} })
+	select {
+	case e := <-ends:
+		return e.reply, e.err
+	case <-ctx.Done():
+		return Reply{Outcome: Unknown}, ctx.Err()
+	}
+}
+
+// submit hands a request to the replica. done is called once and must not block.
+func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Reply, error)) {
+	if len(request.Payload) > PayloadBytesMax {
+		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %d bytes, at most %d are possible",
+			ErrInvalid, len(request.Payload), PayloadBytesMax))
+		return
+	}
+	footprint, err := s.machine.Footprint(request.Payload)
+	if err != nil {
+		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
+		return
+	}
+	c := &call{id: s.calls.next(), request: request, footprint: footprint, deadline: deadline, done: done}
+	if !s.inbox.call(c) {
+		done(Reply{Outcome: NotApplied}, ErrStopped)
+	}
+}
+
+// calls holds the requests that are not answered yet. Only the replica's goroutine uses it, but
+// for next.
+type calls struct {
+	last    atomic.Uint64
+	open    map[epaxos.ProposalID]*call
+	expired time.Time // when expire last ran
+}
+
+// expiryInterval is how often deadlines are looked at.
+const expiryInterval = 100 * time.Millisecond
+
+func (c *calls) init() { c.open = map[epaxos.ProposalID]*call{} }
+
+func (c *calls) next() epaxos.ProposalID { return epaxos.ProposalID(c.last.Add(1)) }
+
+func (c *calls) add(one *call) { c.open[one.id] = one }
+
+func (c *calls) answer(a *node.Answer) {
+	if one := c.open[a.Proposal]; one != nil {
+		delete(c.open, a.Proposal)
+		one.done(Reply{Result: a.Result, Fast: a.Fast, Outcome: Applied}, nil)
+	}
+}
+
+// refuse ends a request that was never proposed.
+func (c *calls) refuse(id epaxos.ProposalID, err error) {
+	one := c.open[id]
+	delete(c.open, id)
+	one.done(Reply{Outcome: NotApplied}, err)
+}
+
+// expire ends requests whose deadline has passed, if they can be taken back. The others stay until
+// they are executed: only then is it known what became of them.
+func (c *calls) expire(now time.Time, cancel func(epaxos.ProposalID) bool) {
+	if now.Sub(c.expired) < expiryInterval {
+		return
+	}
+	c.expired = now
+	var late []*call
+	for _, one := range c.open {
+		if !one.deadline.IsZero() && now.After(one.deadline) {
+			late = append(late, one)
+		}
+	}
+	slices.SortFunc(late, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
+	for _, one := range late {
+		if cancel(one.id) {
+			c.refuse(one.id, ErrDeadline)
+		}
+	}
+}
+
+// abandon ends everything with an unknown outcome: it may be applied by others.
+func (c *calls) abandon(err error) {
+	for id, one := range c.open {
+		delete(c.open, id)
+		one.done(Reply{Outcome: Unknown}, err)
+	}
+}
+
+// proposer serves the gateway.
+type proposer struct{ s *Server }
+
+// Propose implements gateway.Proposer.
+func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
+	r := epaxos.Request{Session: request.Session, Number: request.Number, Payload: request.Payload}
+	p.s.submit(r, request.Deadline, func(reply Reply, err error) { done(answerOf(reply, err)) })
+}
+
+// answerOf translates the end of a request for a client.
+func answerOf(reply Reply, err error) gateway.Answer {
+	if err == nil {
+		return gateway.Answer{Code: wire.CodeOK, Outcome: Applied, Fast: reply.Fast, Result: reply.Result}
+	}
+	answer := gateway.Answer{Outcome: reply.Outcome, Detail: err.Error()}
+	switch {
+	case errors.Is(err, ErrInvalid):
+		answer.Code = wire.CodeInvalid
+	case errors.Is(err, epaxos.ErrOverloaded):
+		answer.Code, answer.Retry = wire.CodeOverloaded, true
+	case errors.Is(err, ErrDeadline):
+		answer.Code = wire.CodeTimeout
+	case errors.Is(err, node.ErrProbation), errors.Is(err, node.ErrNoRoom):
+		answer.Code, answer.Retry = wire.CodeUnavailable, true
+	case errors.Is(err, ErrStopped) && reply.Outcome == NotApplied:
+		answer.Code, answer.Retry = wire.CodeUnavailable, true
+	default:
+		answer.Code = wire.CodeInternal
+	}
+	return answer
+}

@@ -1,0 +1,235 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/264bc8cf/epaxos/clients/gateway"
+	"github.com/264bc8cf/epaxos/deps"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/node"
+	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/storage"
+	"github.com/264bc8cf/epaxos/transport"
+)
+
+// Server is one running replica. Its methods are safe for concurrent use.
+type Server struct {
+	config     Config
+	membership epaxos.Membership
+	machine    execution.StateMachine
+	log        *slog.Logger
+	started    time.Time
+
+	store   *storage.Badger
+	node    *node.Node // owned by the goroutine of run
+	host    *transport.Host
+	gateway *gateway.Gateway
+	inbox   *inbox
+	calls   calls
+	out     outbox
+
+	status   atomic.Pointer[Status]
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup // accepting clients
+	stop     chan stopMode
+	done     chan struct{}
+	err      error // set before done is closed
+	stopOnce sync.Once
+}
+
+// stopMode says how a replica ends.
+type stopMode uint8
+
+const (
+	stopClean stopMode = iota + 1 // what is in memory is saved
+	stopAbrupt
+)
+
+// errWrongReplica: the hello does not fit the certificate.
+var errWrongReplica = errors.New("the hello names another replica than the certificate")
+
+// ErrStopped: the replica has stopped.
+var ErrStopped = errors.New("the replica has stopped")
+
+// Open starts a replica on its data directory. It returns once the directory is read and the port
+// is open; see Admitted for when the replica takes part. The state machine must be the one that
+// wrote the directory.
+func Open(config Config, machine execution.StateMachine) (*Server, error) {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	membership, err := config.membership()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: config, membership: membership, machine: machine,
+		log: config.Logger.With("replica", config.Replica), started: time.Now(),
+		inbox: newInbox(), stop: make(chan stopMode, 1), done: make(chan struct{}),
+	}
+	s.calls.init()
+	if err := s.openNode(); err != nil {
+		return nil, err
+	}
+	if err := s.openNetwork(); err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) openNode() error {
+	store, err := storage.Open(s.config.storeOptions())
+	if err != nil {
+		return err
+	}
+	s.store = store
+	if err := s.config.checkBudget(store.BatchBytesMax()); err != nil {
+		return errors.Join(err, store.Close())
+	}
+	core, err := epaxos.New(epaxos.Config{
+		ID: s.config.Replica, Membership: s.membership, Index: deps.New(s.membership.N()),
+		Rand:   rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter only
+		Limits: s.config.Limits, Timing: s.config.Timing.Core,
+	})
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	members := make([]node.Member, len(s.config.Members))
+	for i, m := range s.config.Members {
+		members[i] = node.Member{Replica: m.ID, Incarnation: m.Incarnation}
+	}
+	s.node, err = node.New(node.Config{
+		ID: s.config.Replica, Cluster: s.config.Cluster, Membership: s.membership, Members: members,
+		Core: core, Orderer: execution.NewGraph(s.membership), Store: store, Machine: s.machine,
+		WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close())
+	}
+	return nil
+}
+
+func (s *Server) openNetwork() error {
+	credential, err := identity.LoadFiles(identity.Files{
+		CA: s.config.CAFile, Cert: s.config.CertFile, Key: s.config.KeyFile,
+	})
+	if err != nil {
+		return err
+	}
+	members, err := s.config.identities()
+	if err != nil {
+		return err
+	}
+	resetKey, err := s.config.resetKey()
+	if err != nil {
+		return err
+	}
+	conn, err := s.config.listen()
+	if err != nil {
+		return err
+	}
+	s.out.init(s)
+	s.publishStatus()
+	go s.run()
+	s.host, err = transport.NewHost(transport.Config{
+		Self: s.config.Replica, Conn: conn, Credential: credential, Members: members, ResetKey: resetKey,
+		Hello: s.hello, CheckHello: s.checkHello, Receive: s.receive,
+		PeerUp: s.peerUp, PeerDown: s.peerDown,
+		Lanes: s.config.PeerConnections, QueueBytes: s.config.PeerQueueBytes, FrameBytesMax: wire.PeerFrameMax,
+		HeartbeatInterval: s.config.Timing.Heartbeat, SuspectAfter: s.config.Timing.Suspect, Logger: s.log,
+	})
+	if err != nil {
+		s.stopRun(stopAbrupt)
+		return err
+	}
+	s.inbox.do(func() { s.out.host = s.host })
+	s.gateway = gateway.New(gateway.Config{
+		Proposer: proposer{s}, Cluster: s.config.Cluster, Replica: s.config.Replica, Members: s.memberInfos(),
+		Status: s.statusJSON, Log: s.log, OpenPerConnMax: s.config.ClientRequests,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.tasks.Go(func() { s.acceptClients(ctx) })
+	return nil
+}
+
+func (s *Server) acceptClients(ctx context.Context) {
+	for {
+		conn, err := s.host.AcceptClient(ctx)
+		if err != nil {
+			return
+		}
+		s.tasks.Go(func() {
+			if err := s.gateway.Serve(conn); err != nil {
+				s.log.Debug("client left", "error", err)
+			}
+		})
+	}
+}
+
+func (s *Server) memberInfos() []wire.MemberInfo {
+	infos := make([]wire.MemberInfo, len(s.config.Members))
+	for i, m := range s.config.Members {
+		infos[i] = wire.MemberInfo{Replica: m.ID, Endpoint: m.Addr, Name: m.Name}
+	}
+	return infos
+}
+
+// Done is closed when the replica has stopped.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err is why the replica stopped, nil after Close or while it runs.
+func (s *Server) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Drain sends clients to other replicas, refuses new requests and waits for those under way, at
+// most until ctx ends. The replica keeps voting.
+func (s *Server) Drain(ctx context.Context) error { return s.gateway.Drain(ctx) }
+
+// Close saves what is in memory and stops the replica. It returns the error of that, or of the
+// fault that stopped the replica before.
+func (s *Server) Close() error { return s.shut(stopClean) }
+
+// Abort stops the replica as a crash would: nothing in memory is saved, no peer or client is told.
+// Tests and demonstrations use it.
+func (s *Server) Abort() {
+	if s.config.Conn != nil {
+		s.config.Conn.Close() //nolint:errcheck // the socket goes first, so that no farewell leaves
+	}
+	s.shut(stopAbrupt) //nolint:errcheck // a crash returns nothing
+}
+
+func (s *Server) shut(mode stopMode) error {
+	s.stopOnce.Do(func() {
+		s.stopRun(mode)
+		s.cancel()
+		s.gateway.Close()
+		s.host.Close() //nolint:errcheck // nothing is lost that the protocol does not repeat
+		s.tasks.Wait()
+	})
+	<-s.done
+	return s.err
+}
+
+func (s *Server) stopRun(mode stopMode) {
+	select {
+	case s.stop <- mode:
+	default:
+	}
+	<-s.done
+}
