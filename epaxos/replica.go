@@ -165,7 +165,8 @@ func (r *Replica) Restore(record Record) error {
 func (r *Replica) wellFormed(in *instance) error {
 	n := r.members.N()
 	badVector := func(d Dependencies) bool { return d != nil && len(d) != n }
-	if badVector(in.deps) || badVector(in.initial) || in.phase > Initial && in.deps == nil || in.promised.Less(in.accepted) {
+	if badVector(in.deps) || badVector(in.initial) || in.phase > Initial && in.deps == nil ||
+		in.promised.Less(in.accepted) {
 		return fmt.Errorf("saved record of %v breaks an invariant of instances", in.id)
 	}
 	return nil

@@ -77,7 +77,7 @@ var keys = []Key{
 		Help: "pause between the replicas in line to recover an instance, so that they do not duel"},
 	{Name: "storage.reserve_bytes", kind: kindBytes, Default: "256MiB",
 		Help: "free disk space below which the replica refuses work, because its store dies on a full disk"},
-	{Name: "storage.memtable_bytes", kind: kindBytes, Default: "16MiB",
+	{Name: "storage.memtable_bytes", kind: kindBytes, Default: "32MiB",
 		Help: "memory of one write buffer of the store, which has three; a turn saves at most 15 % of it"},
 	{Name: "peer_connections", kind: kindCount, Default: "1",
 		Help: "connections to each peer; 4 keep up on a WAN that loses 1 % of its packets"},

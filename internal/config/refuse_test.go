@@ -80,7 +80,7 @@ func TestRefused(t *testing.T) {
 		{"bytes that overflow", "dir: data", "dir: data\nstorage: {reserve_bytes: 9999999999GiB}",
 			"FILE:6: storage.reserve_bytes: 9999999999 is too large: at most 8589934591"},
 		{"small reserve", "dir: data", "dir: data\nstorage: {reserve_bytes: 16MiB}",
-			"FILE:6: storage.reserve_bytes: 16MiB is too little: at least four memtables, 64MiB, since the store dies on a full disk"},
+			"FILE:6: storage.reserve_bytes: 16MiB is too little: at least four memtables, 128MiB, since the store dies on a full disk"},
 		{"no port", `listen: ":7000"`, "listen: localhost",
 			`FILE:6: listen: "localhost" is not host:port`},
 		{"port 0", `listen: ":7000"`, `listen: ":0"`,

@@ -19,7 +19,7 @@ const (
 	FootprintMax = 4096 // accesses of one command
 
 	KeyMax   = 4096      // bytes of a key of the key-value machine
-	ValueMax = 512 << 10 // bytes of a value of the key-value machine
+	ValueMax = 256 << 10 // bytes of a value of the key-value machine
 	OpsMax   = 128       // comparisons, and operations of each branch, in one transaction
 
 	NameMax     = 64   // bytes of the name of a client or a member
