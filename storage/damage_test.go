@@ -2,7 +2,6 @@ package storage_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -47,13 +46,18 @@ func newHistory(groups int) history {
 	return h
 }
 
+// noise is what groups are cut from: bytes that look alike nowhere.
+var noise = func() []byte {
+	b := make([]byte, 4096+12000)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}()
+
 // historyBatch sets two keys and, now and then, deletes one.
 func historyBatch(number int) storage.Batch {
 	r := rand.New(rand.NewPCG(uint64(number), 1))
-	b := storage.Batch{Group: make([]byte, r.IntN(12000))}
-	for i := 0; i+8 <= len(b.Group); i += 8 {
-		binary.LittleEndian.PutUint64(b.Group[i:], r.Uint64())
-	}
+	at := r.IntN(4096)
+	b := storage.Batch{Group: noise[at : at+r.IntN(12000)]}
 	value := fmt.Appendf(nil, "%d-%s", number, strings.Repeat("v", number%90))
 	b.Writes = []storage.Write{{Key: historyKey(number), Value: value}, {Key: historyKey(number * 7), Value: value}}
 	if number%11 == 0 {

@@ -60,9 +60,12 @@ func TestSmallRecordsNoticeEveryFlip(t *testing.T) {
 		bytes []byte
 		parse func([]byte) error
 	}{
-		"meta":     {newMeta(goldenIdentity).encode(), func(b []byte) error { _, err := parseMeta(b); return err }},
-		"identity": {encodeIdentity(goldenIdentity, true), func(b []byte) error { _, _, err := parseIdentity(b); return err }},
-		"state":    {stored, func(b []byte) error { _, err := parseStateValue(state, b); return err }},
+		"meta": {newMeta(goldenIdentity).encode(), func(b []byte) error { _, err := parseMeta(b); return err }},
+		"identity": {encodeIdentity(goldenIdentity, true), func(b []byte) error {
+			_, _, err := parseIdentity(b)
+			return err
+		}},
+		"state": {stored, func(b []byte) error { _, err := parseStateValue(state, b); return err }},
 	} {
 		if err := record.parse(record.bytes); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -261,10 +264,12 @@ func TestMarkAheadOfTheLog(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(b.opts)
-	want := "the log ends at group 3, but group 9 was durable once"
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
-		t.Fatalf("got %v, want ErrDamaged that says %q", err, want)
+	for range 2 { // a refused Open lets the directory go, and changes nothing about it
+		_, err := Open(b.opts)
+		want := "the log ends at group 3, but group 9 was durable once"
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
+			t.Fatalf("got %v, want ErrDamaged that says %q", err, want)
+		}
 	}
 }
 

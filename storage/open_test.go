@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/264bc8cf/epaxos/storage"
 )
 
@@ -213,7 +215,7 @@ func TestEmptiedLogIsNoticed(t *testing.T) {
 
 // Badger dies of an unflushed log that is larger than its memory tables.
 func TestLoweredMemTableAfterACrash(t *testing.T) {
-	acked := newHistory(300)
+	acked := newHistory(210)
 	dir := filepath.Join(t.TempDir(), "data")
 	large := damageOptions(dir)
 	large.MemTableBytes = 8 << 20
@@ -232,7 +234,8 @@ func TestLoweredMemTableAfterACrash(t *testing.T) {
 			}
 		}
 	}
-	if got, want := openBadger(t, damageOptions(dir)).BatchBytesMax(), storage.BatchBytesMax(damageMemTable); got != want {
+	want := storage.BatchBytesMax(damageMemTable)
+	if got := openBadger(t, damageOptions(dir)).BatchBytesMax(); got != want {
 		t.Fatalf("once all is flushed batches may have %d bytes, want %d as configured", got, want)
 	}
 }
@@ -249,5 +252,34 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	if err := storage.Create(storage.Options{}); err == nil {
 		t.Error("a replica was created in no directory")
+	}
+}
+
+func TestCloseLeavesNothingRunning(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s := createBadger(t, testOptions(filepath.Join(t.TempDir(), "data")))
+	if err := errors.Join(s.Save(storage.Batch{}), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+// Values that were overwritten give their space back. Badger keeps at most six tables waiting for
+// compaction, so the bound holds at any time.
+func TestOverwritesAreReclaimed(t *testing.T) {
+	s := createBadger(t, damageOptions(filepath.Join(t.TempDir(), "data")))
+	var written uint64
+	for written < 30<<20 {
+		b := storage.Batch{}
+		for i := range 30 {
+			b.Writes = append(b.Writes, storage.Write{Key: historyKey(i), Value: noise[:4000]})
+		}
+		if err := s.Save(b); err != nil {
+			t.Fatal(err)
+		}
+		written += uint64(b.Bytes())
+	}
+	if u := s.Usage(); u.DiskBytes > written/2 {
+		t.Fatalf("120 kB of live data take %d of the %d bytes that were ever written", u.DiskBytes, written)
 	}
 }
