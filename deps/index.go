@@ -45,7 +45,7 @@ func (x *Index) Insert(column int, slot epaxos.Slot, footprint epaxos.Footprint)
 
 // Raise raises into, column by column, to the highest inserted instance that interferes with the
 // footprint. Where Forget was called it is exact above the forgotten floor; at or below it any value
-// up to the floor may show, which rules K1 and K2 of docs/protocol.md make equal on all replicas.
+// up to the floor may show, which the watermark rules of docs/protocol.md make equal on all replicas.
 func (x *Index) Raise(footprint epaxos.Footprint, into epaxos.Dependencies) {
 	if len(footprint) == 0 {
 		return

@@ -141,7 +141,7 @@ func compareAbove(t *rapid.T, index *Index, slow *oracle, footprint epaxos.Footp
 }
 
 // TestForgetChangesNothingAboveTheFloor: an index that has forgotten gives, raised to the floor,
-// the same vectors as one that has not (rule K2), and the same instances above it.
+// the same vectors as one that has not, and the same instances above it.
 func TestForgetChangesNothingAboveTheFloor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := generator{keys: 12, ranges: true}
