@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 type link struct {
 	client   *Client
 	endpoint string
+	attempts int
 
 	// Under the client's mu.
 	refused bool  // the last attempt failed in a way that the next will, too
@@ -98,7 +100,8 @@ func (l *link) serve(s *session) error {
 // connect dials the endpoint and exchanges hellos.
 func (l *link) connect() (*session, error) {
 	c := l.client
-	address, host, err := resolve(c.ctx, l.endpoint)
+	address, host, err := resolve(c.ctx, l.endpoint, l.attempts)
+	l.attempts++
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
 	}
@@ -119,7 +122,7 @@ func (l *link) connect() (*session, error) {
 	}
 	s, err := l.greet(conn)
 	if err != nil {
-		code := protocol.CloseDone
+		code := closeCode(err)
 		if errors.Is(err, errWrongCluster) {
 			code = protocol.CloseWrongCluster
 		}
@@ -178,15 +181,19 @@ func helloFrame(c *Client) []byte {
 
 // permanent reports whether the next attempt will fail for the same reason.
 func permanent(err error) bool {
-	if errors.Is(err, errWrongCluster) {
+	if errors.Is(err, errWrongCluster) || errors.Is(err, wire.ErrMalformed) {
 		return true
+	}
+	if failed, ok := errors.AsType[*quic.TransportError](err); ok && failed.ErrorCode.IsCryptoError() {
+		return true // a certificate or an authority that one end does not accept
 	}
 	closed, ok := errors.AsType[*quic.ApplicationError](err)
 	return ok && closed.Remote && protocol.Permanent(closed.ErrorCode)
 }
 
-// resolve turns host:port into an address and the name to look for in the certificate.
-func resolve(ctx context.Context, endpoint string) (*net.UDPAddr, string, error) {
+// resolve turns host:port into an address and the name to look for in the certificate. Attempts go
+// through the addresses of the host in turn, IPv4 first, as some may not be reachable from here.
+func resolve(ctx context.Context, endpoint string, attempt int) (*net.UDPAddr, string, error) {
 	host, service, err := net.SplitHostPort(endpoint)
 	if err != nil {
 		return nil, "", err
@@ -195,19 +202,11 @@ func resolve(ctx context.Context, endpoint string) (*net.UDPAddr, string, error)
 	if err != nil {
 		return nil, "", fmt.Errorf("port %q is no number below 65536", service)
 	}
-	if ip := net.ParseIP(host); ip != nil {
-		return &net.UDPAddr{IP: ip, Port: int(port)}, host, nil
-	}
 	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
 	if err != nil {
 		return nil, "", err
 	}
-	pick := addresses[0]
-	for _, a := range addresses {
-		if a.IP.To4() != nil { // dual-stack names are often served on one family only, and then on this
-			pick = a
-			break
-		}
-	}
+	slices.SortStableFunc(addresses, func(a, b net.IPAddr) int { return len(b.IP.To4()) - len(a.IP.To4()) })
+	pick := addresses[attempt%len(addresses)]
 	return &net.UDPAddr{IP: pick.IP, Zone: pick.Zone, Port: int(port)}, host, nil
 }

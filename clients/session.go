@@ -364,7 +364,7 @@ func (s *session) abort(reason error) {
 	s.queue, s.open = nil, nil
 	s.mu.Unlock()
 	close(s.done)
-	s.closeConn(reason)
+	protocol.Close(s.conn, closeCode(reason), reason.Error())
 
 	for _, f := range queue {
 		s.client.rescue(f, s.hello.Replica)
@@ -378,13 +378,12 @@ func (s *session) abort(reason error) {
 	}
 }
 
-func (s *session) closeConn(reason error) {
-	code, detail := protocol.CloseDone, ""
+// closeCode is what a replica is told about the end of its connection.
+func closeCode(reason error) quic.ApplicationErrorCode {
 	if errors.Is(reason, wire.ErrMalformed) {
-		code, detail = protocol.CloseMalformed, reason.Error()
+		return protocol.CloseMalformed
 	}
-	s.stream.CancelRead(0)
-	protocol.Close(s.conn, code, detail)
+	return protocol.CloseDone
 }
 
 func newFrames(r io.Reader) *wire.FrameReader {

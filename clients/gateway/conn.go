@@ -34,6 +34,7 @@ type conn struct {
 	quic    *quic.Conn
 	stream  *quic.Stream
 	name    string // of the client
+	format  uint32 // the highest that both ends know
 	wake    chan struct{}
 
 	mu       sync.Mutex
@@ -125,7 +126,7 @@ func (c *conn) greet() (*wire.FrameReader, error) {
 	if err := stream.SetReadDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("wait for requests: %w", err)
 	}
-	c.stream, c.name = stream, hello.Name
+	c.stream, c.name, c.format = stream, hello.Name, min(hello.FormatMax, wire.Format)
 	c.begin()
 	return frames, nil
 }
@@ -147,7 +148,7 @@ func (c *conn) check(hello *wire.ClientHello) error {
 
 // begin answers the hello.
 func (c *conn) begin() {
-	hello := c.gateway.hello()
+	hello := c.gateway.hello(c.format)
 	c.mu.Lock()
 	if c.state == connGreeting {
 		c.state = connOpen
@@ -159,7 +160,7 @@ func (c *conn) begin() {
 
 // greetAgain tells the client what has changed.
 func (c *conn) greetAgain() {
-	hello := c.gateway.hello()
+	hello := c.gateway.hello(c.format)
 	c.mu.Lock()
 	if c.state == connOpen {
 		c.pushHello(&hello)

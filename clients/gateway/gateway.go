@@ -207,11 +207,11 @@ func (g *Gateway) snapshot() []*conn {
 	return conns
 }
 
-func (g *Gateway) hello() wire.ServerHello {
+func (g *Gateway) hello(format uint32) wire.ServerHello {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return wire.ServerHello{
-		Cluster: g.config.Cluster, Format: wire.Format, Replica: g.config.Replica,
+		Cluster: g.config.Cluster, Format: format, Replica: g.config.Replica,
 		Draining: g.draining.Load(), Members: g.members,
 	}
 }

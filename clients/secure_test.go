@@ -1,0 +1,95 @@
+package clients_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/clients/gateway"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/transport"
+)
+
+// serveSecurely runs a gateway behind the replica's real port: the transport's socket and the
+// cluster's own certificates.
+func serveSecurely(t *testing.T) *identity.Cluster {
+	t.Helper()
+	packets, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := identity.NewCluster([]string{packets.LocalAddr().String()}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, err := identity.NewMembers(secrets.ID, secrets.Members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := transport.NewHost(transport.Config{
+		Self: 1, Conn: packets, Credential: secrets.Replicas[0], Members: members,
+		Hello:      func(epaxos.ReplicaID) []byte { return nil },
+		CheckHello: func(epaxos.ReplicaID, []byte) error { return nil },
+		Receive:    func(epaxos.ReplicaID, []byte) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gateway.New(gateway.Config{Proposer: instant{}, Cluster: secrets.ID, Replica: 1})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := host.AcceptClient(context.Background())
+			if err != nil {
+				return
+			}
+			wg.Go(func() { _ = g.Serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		g.Close()
+		if err := host.Close(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+	})
+	return secrets
+}
+
+func TestCertificatesOfTheCluster(t *testing.T) {
+	secrets := serveSecurely(t)
+	credential, err := secrets.Authority.IssueClient("tester", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := clients.Dial(t.Context(), []string{secrets.Members[0].Addr},
+		clients.WithTLS(credential.ClientConfig()), clients.WithCluster(secrets.ID), clients.WithName("tester"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if reply, err := c.Do(t.Context(), []byte("command")); err != nil || reply.Replica != 1 {
+		t.Errorf("%+v, %v", reply, err)
+	}
+}
+
+func TestCertificatesOfAnotherClusterAreRefusedAtOnce(t *testing.T) {
+	secrets := serveSecurely(t)
+	foreign, err := identity.NewAuthority(secrets.ID, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := foreign.IssueClient("stranger", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = clients.Dial(t.Context(), []string{secrets.Members[0].Addr}, clients.WithTLS(credential.ClientConfig()))
+	if err == nil || !strings.Contains(err.Error(), "every replica refused") {
+		t.Errorf("error %v, want a refusal", err)
+	}
+}
