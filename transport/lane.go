@@ -45,7 +45,7 @@ func (l *lane) run() {
 		if l.peer.ctx.Err() != nil {
 			return
 		}
-		l.peer.failed(err)
+		l.peer.failed(err, stood)
 		if stood >= steadyAfter {
 			ceiling = redialMin
 		}
@@ -60,7 +60,8 @@ func (l *lane) run() {
 	}
 }
 
-// session is the life of one connection. It returns how long the lane stood, and why it ended.
+// session is the life of one connection. It returns how long the lane stood, zero if it never did,
+// and why it ended.
 func (l *lane) session() (stood time.Duration, err error) {
 	conn, err := l.dial()
 	if err != nil {
@@ -84,7 +85,7 @@ func (l *lane) session() (stood time.Duration, err error) {
 	err = l.write(conn, stream)
 	closeConn(conn, codeFor(err), err.Error())
 	err = errors.Join(endOf(conn, err), protocolOnly(<-echoes))
-	return l.peer.host.clock() - up, err
+	return max(1, l.peer.host.clock()-up), err
 }
 
 // closeCode tells the other end whether the host is closing or only this peer is dropped.

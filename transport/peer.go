@@ -89,11 +89,8 @@ func (p *peer) laneUp(hello []byte) {
 	p.events.Lock()
 	defer p.events.Unlock()
 	p.counters.connects.Add(1)
-	if p.lanesUp++; p.lanesUp == 1 {
-		p.logger.Info("peer up")
-		if p.host.config.PeerUp != nil {
-			p.host.config.PeerUp(p.member.Replica, hello)
-		}
+	if p.lanesUp++; p.lanesUp == 1 && p.host.config.PeerUp != nil {
+		p.host.config.PeerUp(p.member.Replica, hello)
 	}
 }
 
@@ -102,21 +99,21 @@ func (p *peer) laneDown(err error) {
 	defer p.events.Unlock()
 	if p.lanesUp--; p.lanesUp == 0 {
 		p.rtt.reset()
-		p.logger.Warn("peer down", slog.Any("reason", err))
 		if p.host.config.PeerDown != nil {
 			p.host.config.PeerDown(p.member.Replica, err)
 		}
 	}
 }
 
-// failed keeps and logs why a lane could not be opened. The same reason is logged once, however
-// often the lane is tried, or a member that is down would fill the log.
-func (p *peer) failed(err error) {
+// failed keeps why a lane could not be opened, or why it ended after it had stood; the latter is
+// told by PeerDown. The former is logged once for each reason, however often the lane is tried, or
+// a member that is down would fill the log.
+func (p *peer) failed(err error, stood time.Duration) {
 	p.mu.Lock()
 	repeated := p.lastErr != nil && p.lastErr.Error() == err.Error()
 	p.lastErr = err
 	p.mu.Unlock()
-	if !repeated {
+	if stood == 0 && !repeated {
 		p.logger.Warn("cannot connect, will keep trying", slog.Any("reason", err))
 	}
 }
