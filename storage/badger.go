@@ -48,8 +48,8 @@ var _ Store = (*Badger)(nil)
 // replica must have run to the end before it votes.
 //
 // It fails with ErrEmpty where Create was never called, ErrForeign where another replica's directory
-// is, ErrFormat and ErrDamaged as they say. Reading every table once, it takes time in proportion to
-// the size of the database.
+// is, ErrFormat, ErrDamaged and ErrNoSpace as they say; any other error is of the operating system.
+// Reading every table once, it takes time in proportion to the size of the database.
 func Open(o Options) (*Badger, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -71,7 +71,7 @@ func Open(o Options) (*Badger, error) {
 	if err := b.start(ran); err != nil {
 		err = fmt.Errorf("open %s: %w", o.Dir, err)
 		if b.db != nil {
-			err = errors.Join(err, guard("close the database", b.db.Close))
+			err = errors.Join(err, b.closeBadger())
 		}
 		return nil, errors.Join(err, b.release())
 	}
@@ -240,14 +240,23 @@ func (b *Badger) Close() error {
 	}
 	b.dead = ErrClosed
 	b.reader.Discard()
-	err := guard("close the database", b.db.Close)
-	if err == nil {
-		err = b.log.err()
-	}
+	err := b.closeBadger()
 	if err == nil {
 		err = b.mark.move(b.last.Load())
 	}
 	return errors.Join(err, b.release())
+}
+
+// closeBadger waits no longer than until Badger reports a failure: it retries a flush for ever.
+func (b *Badger) closeBadger() error {
+	closed := make(chan error, 1)
+	go func() { closed <- guard("close the database", b.db.Close) }()
+	select {
+	case err := <-closed:
+		return errors.Join(err, b.log.err())
+	case <-b.log.failed:
+		return b.log.err()
+	}
 }
 
 // release lets go of what is not Badger's.

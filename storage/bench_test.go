@@ -16,16 +16,7 @@ import (
 func BenchmarkSave(b *testing.B) {
 	for _, records := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {
-			o := testOptions(filepath.Join(b.TempDir(), "data"))
-			o.MemTableBytes = storage.MemTableBytesDefault
-			if err := storage.Create(o); err != nil {
-				b.Fatal(err)
-			}
-			s, err := storage.Open(o)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
+			s := benchStore(b)
 			batch := storage.Batch{Group: make([]byte, 150*records)}
 			for range records {
 				batch.Writes = append(batch.Writes, storage.Write{Key: make([]byte, 16), Value: make([]byte, 64)})
@@ -45,6 +36,61 @@ func BenchmarkSave(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "µs/record")
 		})
 	}
+}
+
+func benchStore(b *testing.B) *storage.Badger {
+	o := testOptions(filepath.Join(b.TempDir(), "data"))
+	o.MemTableBytes = storage.MemTableBytesDefault
+	if err := storage.Create(o); err != nil {
+		b.Fatal(err)
+	}
+	s, err := storage.Open(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// BenchmarkGet reads one of 100,000 keys; BenchmarkGroups replays a log, per group of 64 records.
+func BenchmarkGet(b *testing.B) {
+	s := benchStore(b)
+	key := make([]byte, 16)
+	for n := uint64(0); n < 100_000; {
+		var batch storage.Batch
+		for range 1000 {
+			batch.Writes = append(batch.Writes, storage.Write{
+				Key: binary.BigEndian.AppendUint64(nil, n), Value: make([]byte, 64)})
+			n++
+		}
+		if err := s.Save(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var n uint64
+	b.ReportAllocs()
+	for b.Loop() {
+		n += 7919
+		if _, _, err := s.Get(binary.BigEndian.AppendUint64(key[:0], n%100_000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkGroups(b *testing.B) {
+	s := benchStore(b)
+	const groups = 2000
+	for range groups {
+		if err := s.Save(storage.Batch{Group: make([]byte, 64*150)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if err := s.Groups(func(uint64, []byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*groups), "ns/group")
 }
 
 // processTime is the CPU time of the process so far, in microseconds.

@@ -40,6 +40,10 @@
 // A directory that was wiped or replaced by an older copy of itself takes its mark along. Only the
 // peers can tell, by the group number they have heard, and that is not this package's matter.
 //
-// Two things kill the process instead of returning an error, because Badger maps its files: a disk
-// that is full (hence the reserve that Save insists on), and a disk that fails a read.
+// Damage to a file that holds nothing of ours, such as Badger's unused value log, may be told as well.
+//
+// Some failures kill the process instead of returning an error, which is safe but abrupt: Badger maps
+// its files, so a full disk (hence the reserve that Save insists on) and a failing read end in SIGBUS; and
+// what changes under a running store may make a goroutine of Badger panic. Every other failure to write
+// or sync makes the store answer nothing but that failure, Badger's background work included.
 package storage
