@@ -139,9 +139,8 @@ func (g *Graph) Commit(id epaxos.InstanceID, cmd *epaxos.Command, deps epaxos.De
 	v.deps, v.state = deps, queued
 	v.freed++
 	g.pending++
-	// Before its waiters: they stop at it at once, if it must wait in its turn.
+	// Who waits for it goes on waiting: nothing has changed for them before it executes.
 	g.queue.push(v)
-	g.wake(v)
 }
 
 // Next returns the next component that can execute, in its order of execution and without no-ops,

@@ -2,6 +2,7 @@ package execution
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -45,34 +46,65 @@ type workload struct {
 	ranges   bool
 	noops    bool
 	perQueue int // instances of one replica at most
+	ordered  int // if set, commands see the earlier ones, and one in that many pairs also the reverse
 }
 
-func (w workload) draw(t *rapid.T) *history {
+// source is where a test's choices come from: rapid, which shrinks what fails, or a generator, which
+// makes histories that are large without being special.
+type source interface {
+	pick(label string, low, high int) int
+}
+
+type shrinking struct{ t *rapid.T }
+
+func (s shrinking) pick(label string, low, high int) int {
+	return rapid.IntRange(low, high).Draw(s.t, label)
+}
+
+type seeded struct{ *rand.Rand }
+
+func (s seeded) pick(_ string, low, high int) int { return low + s.IntN(high-low+1) }
+
+// permutation is a random order of 0 to n-1.
+func permutation(from source, n int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	for i := n - 1; i > 0; i-- {
+		j := from.pick("permutation", 0, i)
+		order[i], order[j] = order[j], order[i]
+	}
+	return order
+}
+
+func (w workload) draw(from source) *history {
 	h := &history{membership: threeVoters()}
 	for replica := 1; replica <= 3; replica++ {
-		for slot := range rapid.IntRange(w.perQueue/2, w.perQueue).Draw(t, "slots") {
+		for slot := range from.pick("slots", w.perQueue/2, w.perQueue) {
 			h.instances = append(h.instances, decided{
 				id:      id(replica, slot+1),
-				initial: &epaxos.Command{Footprint: w.footprint(t)},
-				noop:    w.noops && rapid.IntRange(0, 5).Draw(t, "noop") == 0,
+				initial: &epaxos.Command{Footprint: w.footprint(from)},
+				noop:    w.noops && from.pick("noop", 0, 5) == 0,
 			})
 		}
 	}
-	w.drawDependencies(t, h)
+	w.drawDependencies(from, h)
 	return h
 }
 
-func (w workload) footprint(t *rapid.T) epaxos.Footprint {
+func (w workload) footprint(from source) epaxos.Footprint {
+	modes := []epaxos.Mode{epaxos.Read, epaxos.Write, epaxos.Write, epaxos.Add}
 	var footprint epaxos.Footprint
-	for range rapid.IntRange(0, 3).Draw(t, "accesses") {
+	for range from.pick("accesses", 0, 3) {
 		a := epaxos.Access{
-			Mode: rapid.SampledFrom([]epaxos.Mode{epaxos.Read, epaxos.Write, epaxos.Write, epaxos.Add}).Draw(t, "mode"),
-			Key:  string(rune('a' + rapid.IntRange(0, w.keys-1).Draw(t, "key"))),
+			Mode: modes[from.pick("mode", 0, len(modes)-1)],
+			Key:  string(rune('a' + from.pick("key", 0, w.keys-1))),
 		}
-		if w.ranges && rapid.IntRange(0, 4).Draw(t, "range") == 0 {
-			a.Range, a.End = true, string(rune('a'+rapid.IntRange(0, w.keys).Draw(t, "end")))
+		if w.ranges && from.pick("range", 0, 4) == 0 {
+			a.Range, a.End = true, string(rune('a'+from.pick("end", 0, w.keys)))
 		}
-		if w.ranges && rapid.IntRange(0, 12).Draw(t, "everything") == 0 {
+		if w.ranges && from.pick("everything", 0, 12) == 0 {
 			a = epaxos.Access{Mode: epaxos.Everything}
 		}
 		footprint = append(footprint, a)
@@ -82,7 +114,7 @@ func (w workload) footprint(t *rapid.T) epaxos.Footprint {
 
 // drawDependencies draws, for every pair that interferes, who sees whom, and adds random surplus,
 // as receivers with wider knowledge do.
-func (w workload) drawDependencies(t *rapid.T, h *history) {
+func (w workload) drawDependencies(from source, h *history) {
 	for i := range h.instances {
 		v := &h.instances[i]
 		if v.noop {
@@ -91,10 +123,10 @@ func (w workload) drawDependencies(t *rapid.T, h *history) {
 		v.deps = make(epaxos.Dependencies, 3)
 		// Its own replica knew what it proposed before.
 		v.deps[h.column(i)] = v.id.Slot - 1
-		if rapid.Bool().Draw(t, "surplus") {
-			column := rapid.IntRange(0, 2).Draw(t, "column")
+		if w.ordered == 0 && from.pick("surplus", 0, 1) == 1 {
+			column := from.pick("column", 0, 2)
 			if column != h.column(i) {
-				v.deps[column] = epaxos.Slot(rapid.IntRange(0, w.count(h, column)).Draw(t, "upto"))
+				v.deps[column] = epaxos.Slot(from.pick("upto", 0, w.count(h, column)))
 			}
 		}
 	}
@@ -104,14 +136,28 @@ func (w workload) drawDependencies(t *rapid.T, h *history) {
 				!h.instances[i].initial.Footprint.Interferes(h.instances[j].initial.Footprint) {
 				continue
 			}
-			sees := rapid.IntRange(1, 3).Draw(t, "sees")
-			if sees&1 != 0 {
-				h.see(i, j)
-			}
-			if sees&2 != 0 {
-				h.see(j, i)
-			}
+			w.drawPair(from, h, i, j)
 		}
+	}
+}
+
+// drawPair lets one of two instances see the other, or both.
+func (w workload) drawPair(from source, h *history, i, j int) {
+	sees := from.pick("sees", 1, 3)
+	if w.ordered > 0 {
+		sees = 1
+		if h.instances[i].id.Slot+epaxos.Slot(from.pick("late", 0, 2)) < h.instances[j].id.Slot {
+			sees = 2
+		}
+		if from.pick("both", 1, w.ordered) == 1 {
+			sees = 3
+		}
+	}
+	if sees&1 != 0 {
+		h.see(i, j)
+	}
+	if sees&2 != 0 {
+		h.see(j, i)
 	}
 }
 
@@ -226,7 +272,7 @@ func (r *run) commit(i int) {
 }
 
 // execute takes what the graph has ready.
-func (r *run) execute(t *rapid.T) {
+func (r *run) execute(t failer) {
 	for component := r.graph.Next(); component != nil; component = r.graph.Next() {
 		for _, vertex := range component {
 			i := r.at[vertex.ID]
@@ -249,7 +295,7 @@ func (r *run) execute(t *rapid.T) {
 }
 
 // check compares the graph's answers with the oracle's.
-func (r *run) check(t *rapid.T) {
+func (r *run) check(t failer) {
 	want := r.executable(r.known, r.committed)
 	pending := 0
 	prefix := make(epaxos.Dependencies, r.membership.N())
@@ -275,7 +321,7 @@ func (r *run) check(t *rapid.T) {
 }
 
 // checkBlocked: who is named is missing and needed, and as long as anything is pending somebody is.
-func (r *run) checkBlocked(t *rapid.T, pending int) {
+func (r *run) checkBlocked(t failer, pending int) {
 	blocked := r.graph.Blocked()
 	if pending > 0 != (len(blocked) > 0) {
 		t.Fatalf("%d pending, blocked by %v", pending, blocked)
@@ -297,7 +343,7 @@ func (r *run) checkBlocked(t *rapid.T, pending int) {
 }
 
 // checkOrder: interfering commands executed as the oracle says.
-func (r *run) checkOrder(t *rapid.T, reach [][]bool) {
+func (r *run) checkOrder(t failer, reach [][]bool) {
 	for a, i := range r.order {
 		for _, j := range r.order[a+1:] {
 			interfere := r.instances[i].initial.Footprint.Interferes(r.instances[j].initial.Footprint)
@@ -306,6 +352,11 @@ func (r *run) checkOrder(t *rapid.T, reach [][]bool) {
 			}
 		}
 	}
+}
+
+// failer is a test, of rapid or not.
+type failer interface {
+	Fatalf(format string, args ...any)
 }
 
 // TestOrderDoesNotDependOnArrival: whatever the order in which commands become known and decisions
@@ -320,32 +371,44 @@ func TestOrderDoesNotDependOnArrival(t *testing.T) {
 	}
 	for _, w := range workloads {
 		t.Run(fmt.Sprintf("%+v", w), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
-				h := w.draw(t)
-				reach := h.reachable()
-				for range 3 {
-					arrive(t, newRun(h), reach)
-				}
-			})
+			rapid.Check(t, func(t *rapid.T) { arrivals(t, shrinking{t}, w) })
 		})
+	}
+}
+
+// TestOrderOfLargeHistories is the same with components of dozens of instances.
+func TestOrderOfLargeHistories(t *testing.T) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			from := seeded{rand.New(rand.NewPCG(seed, 0))}
+			w := workload{keys: 3 + int(seed%13), perQueue: 24, noops: seed%2 == 0, ranges: seed%4 == 1}
+			if seed%3 > 0 {
+				w.ordered = 20 * int(seed%3)
+			}
+			arrivals(t, from, w)
+		})
+	}
+}
+
+func arrivals(t failer, from source, w workload) {
+	h := w.draw(from)
+	reach := h.reachable()
+	for range 3 {
+		arrive(t, from, newRun(h), reach)
 	}
 }
 
 // arrive feeds everything in a random order: some commands learned before they commit, some not,
 // some twice, some executed in a burst.
-func arrive(t *rapid.T, r *run, reach [][]bool) {
-	events := make([]int, 0, 2*len(r.instances))
-	for i := range r.instances {
-		events = append(events, i, i+len(r.instances))
-	}
-	lazy := rapid.Bool().Draw(t, "lazy")
-	for _, event := range rapid.Permutation(events).Draw(t, "arrival") {
+func arrive(t failer, from source, r *run, reach [][]bool) {
+	lazy := from.pick("lazy", 0, 1) == 1
+	for n, event := range permutation(from, 2*len(r.instances)) {
 		if event < len(r.instances) {
 			r.learn(event)
 		} else {
 			r.commit(event - len(r.instances))
 		}
-		if lazy && event%3 != 0 {
+		if lazy && n%3 != 0 {
 			continue
 		}
 		r.execute(t)
@@ -361,7 +424,7 @@ func arrive(t *rapid.T, r *run, reach [][]bool) {
 }
 
 // checkReleased: nothing is kept of what was executed.
-func (r *run) checkReleased(t *rapid.T) {
+func (r *run) checkReleased(t failer) {
 	for i := range r.graph.keys.spaces {
 		if n := len(r.graph.keys.spaces[i]); n != 0 {
 			t.Fatalf("%d keys kept", n)
@@ -377,10 +440,10 @@ func (r *run) checkReleased(t *rapid.T) {
 // TestRestart: a graph that is told what was executed before goes on as if it had never stopped.
 func TestRestart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h := workload{keys: 3, perQueue: 6, noops: true, ranges: true}.draw(t)
+		h := workload{keys: 3, perQueue: 6, noops: true, ranges: true}.draw(shrinking{t})
 		reach := h.reachable()
 		r := newRun(h)
-		for _, i := range rapid.Permutation(indexes(h)).Draw(t, "arrival") {
+		for _, i := range permutation(shrinking{t}, len(h.instances)) {
 			if rapid.IntRange(0, 7).Draw(t, "restart") == 0 {
 				r.restart(t)
 			}
@@ -392,14 +455,6 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-func indexes(h *history) []int {
-	all := make([]int, len(h.instances))
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
 // restart replaces the graph by one built from the executed marks and the log.
 func (r *run) restart(t *rapid.T) {
 	prefix := r.graph.Executed()
@@ -407,7 +462,7 @@ func (r *run) restart(t *rapid.T) {
 	if rapid.Bool().Draw(t, "prefix") {
 		r.graph.RestorePrefix(prefix)
 	}
-	for _, i := range rapid.Permutation(indexes(r.history)).Draw(t, "marks") {
+	for _, i := range permutation(shrinking{t}, len(r.instances)) {
 		if r.marked[i] {
 			r.graph.Restore(r.instances[i].id)
 		}

@@ -128,7 +128,7 @@ func (g *Graph) wideDependency(f *frame) *vertex {
 			}
 			if w != v && v.command.Footprint.Interferes(w.command.Footprint) {
 				if w.state != visiting {
-					f.slot = w.id.Slot - 1 // look again afterwards, it may share v's component
+					f.slot = w.id.Slot // its low comes back to v when the search leaves it
 					return w
 				}
 				v.low = min(v.low, w.index)
@@ -226,8 +226,8 @@ func (g *Graph) wake(v *vertex) {
 }
 
 // root remembers the missing vertex at the end of a chain. A vertex can be missing twice, first as
-// undecided and then for a gap in its own dependencies, and in between it lets go who waited: taken
-// for the same, the two would let vertices wait for each other.
+// undecided and then for a gap in its own dependencies, and in between who waits for it may turn to
+// another: taken for the same, the two would let vertices wait for each other.
 type root struct {
 	v     *vertex
 	freed int
