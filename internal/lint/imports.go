@@ -49,17 +49,19 @@ var packageRules = []packageRule{
 	{"internal/identity", []string{"epaxos"}, whyLeaf},
 	{"internal/wan", nil, whyLeaf},
 	{"internal/config", []string{"epaxos"}, whyLeaf},
+	{"internal/bootstrap", []string{"epaxos", "storage", "internal/config", "internal/identity"}, whyLeaf},
 	{"internal/history", []string{"epaxos", "execution", "internal/wire"}, whyLeaf},
 	{"internal/node", []string{"epaxos", "deps", "execution", "storage", "internal/wire"}, whyNode},
 	{"internal/sim", []string{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},
 	{"internal/process", []string{everything}, whyLeaf},
+	{"internal/demo", []string{everything}, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
-		"epaxos", "server", "clients", "internal/config", "internal/identity", "internal/wan",
-		"internal/history", "internal/wire",
+		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
 	}, whyCommand},
 }
 
