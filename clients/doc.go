@@ -43,8 +43,8 @@
 //
 // # Threads
 //
-// All methods are safe for concurrent use. A client runs three goroutines of its own per replica
-// at most, and one more that keeps time. Operations of all callers share one stream per replica
+// All methods are safe for concurrent use. A client runs two goroutines of its own per replica,
+// and one more that keeps time. Operations of all callers share one stream per replica
 // and go out in batches that grow with the load. Start blocks while WithInFlight operations are
 // open, and this is the only back-pressure: nothing is queued beyond it. Close ends all goroutines.
 //

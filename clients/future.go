@@ -13,7 +13,8 @@ import (
 
 // Request is one operation on the replicated state machine.
 type Request struct {
-	// Payload goes to the state machine as it is. It must not change until the operation is done.
+	// Payload goes to the state machine as it is. The client keeps it: it must not change any more,
+	// because an operation that was given up may still be on its way.
 	Payload []byte
 	// ReadOnly promises that the payload changes nothing, so that it may be sent more than once.
 	ReadOnly bool

@@ -94,13 +94,16 @@ func TestHostileHellos(t *testing.T) {
 
 func TestHostileAnswers(t *testing.T) {
 	other := wire.AppendServerHello(nil, &wire.ServerHello{Cluster: cluster, Format: wire.Format, Replica: 2})
+	request := wire.AppendClientRequest(nil, &wire.ClientRequest{ID: 1, Kind: wire.RequestPing})
+	answer := wire.AppendClientResponse(nil, &wire.ClientResponse{
+		ID: 1, Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Replica: 1})
 	tests := map[string][]byte{
 		"4 GiB":                      binary.BigEndian.AppendUint32(nil, 1<<32-1),
 		"garbage":                    framed([]byte("HTTP/1.1 200 OK")),
 		"an array of 4 G":            framed([]byte{0xdd, 0xff, 0xff, 0xff, 0xff}),
-		"a request from a replica":   framed(wire.AppendClientRequest(nil, &wire.ClientRequest{ID: 1, Kind: wire.RequestPing})),
+		"a request from a replica":   framed(request),
 		"another replica's hello":    framed(other),
-		"an answer with bytes after": framed(append(wire.AppendClientResponse(nil, &wire.ClientResponse{ID: 1, Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Replica: 1}), 0)),
+		"an answer with bytes after": framed(append(answer, 0)),
 	}
 	for name, raw := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ type watch struct {
 	probes     int
 	seen       load
 	stillSince time.Time // operations are open, and none has been answered, since
-	silent     bool      // a probe is overdue by so much that the replica is not used
+	silent     bool      // a probe is long overdue, and the operations were moved away
 }
 
 // keep is the client's only clock: deadlines, retries, probes, suspicion and the choice.
@@ -129,9 +129,6 @@ func (c *Client) inspect(s *session, w *watch, l load, now time.Time) {
 	w.seen.answered, w.seen.probing = l.answered, l.probing
 
 	silent := l.probing >= c.policy.SuspectAfter
-	evacuate := stalled || silent && !w.silent
-	w.silent = silent
-
 	replica := s.hello.Replica
 	c.mu.Lock()
 	c.selector.overdue(replica, l.probing)
@@ -141,6 +138,10 @@ func (c *Client) inspect(s *session, w *watch, l load, now time.Time) {
 	if stalled {
 		c.selector.hold(replica, now)
 	}
+	// What can be served elsewhere goes there, once; if there is nowhere, sending it here again would
+	// only make things worse.
+	evacuate := (stalled || silent && !w.silent) && c.selector.alternative(replica, now) != 0
+	w.silent = silent && (w.silent || evacuate)
 	if evacuate {
 		c.log.Warn("replica does not answer", "replica", replica, "probe", l.probing, "open", l.open)
 		c.reselect(now)

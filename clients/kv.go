@@ -10,8 +10,9 @@ import (
 
 // Result is the answer of the key-value machine to one operation.
 type Result struct {
-	// Succeeded is false only if a compare-and-set found something else and wrote nothing. Value
-	// and Version then tell what it found.
+	// Succeeded is false if a compare-and-set found something else and wrote nothing; Value and
+	// Version then tell what it found. Inside a transaction it is also false for an increment of
+	// what is not a number.
 	Succeeded bool
 	// Found: the key exists after the operation; for Delete: it existed before.
 	Found bool

@@ -120,7 +120,10 @@ func (l *link) connect() (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
 	}
+	// Only the end of the connection wakes a read, and Close must not wait for a silent replica.
+	stop := context.AfterFunc(c.ctx, func() { protocol.Close(conn, protocol.CloseDone, "the client was closed") })
 	s, err := l.greet(conn)
+	stop()
 	if err != nil {
 		code := closeCode(err)
 		if errors.Is(err, errWrongCluster) {

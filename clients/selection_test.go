@@ -168,6 +168,21 @@ func TestAStalledReplicaIsLeft(t *testing.T) {
 	})
 }
 
+// With nowhere else to go a read waits where it is: sending it again would add to the trouble.
+func TestReadsAreNotRepeatedAtTheOnlyReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 10*ms)
+		c := w.dial()
+		p := w.replicas[1].proposer
+		p.set(never)
+		_, err := c.Query(t.Context(), nil)
+		wantError(t, err, clients.CodeTimeout, clients.NotApplied)
+		if n := p.count(); n != 1 {
+			t.Errorf("the read was sent %d times", n)
+		}
+	})
+}
+
 func TestShortTimeoutsDoNotHideAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, c := settled(t, clients.WithTimeout(500*ms))
@@ -241,9 +256,7 @@ func TestPinnedRequestsStay(t *testing.T) {
 			}
 		}
 		_, err := c.Start(t.Context(), clients.Request{Replica: 9}).Wait()
-		if e, ok := errors.AsType[*clients.Error](err); !ok || e.Outcome != clients.NotApplied || e.Code != clients.CodeTimeout {
-			t.Errorf("pinned to nobody: %v", err)
-		}
+		wantError(t, err, clients.CodeTimeout, clients.NotApplied)
 	})
 }
 
@@ -254,8 +267,9 @@ func TestRefusalsOfTheOnlyReplicaAreRetriedUntilTheDeadline(t *testing.T) {
 		p := w.replicas[1].proposer
 		p.set(refusing(wire.CodeOverloaded, wire.OutcomeNotApplied, true))
 		_, err := c.Do(t.Context(), nil)
-		if clients.OutcomeOf(err) != clients.NotApplied || !clients.IsRetryable(err) || !errors.Is(err, clients.ErrOverloaded) {
-			t.Fatalf("error %v, want one that is not applied and tells of the overload", err)
+		wantError(t, err, clients.CodeTimeout, clients.NotApplied)
+		if !clients.IsRetryable(err) || !errors.Is(err, clients.ErrOverloaded) {
+			t.Fatalf("error %v, want a retryable one that tells of the overload", err)
 		}
 		if n := p.count(); n < 5 || n > 40 {
 			t.Errorf("asked %d times in 10 s, want back-off up to a second", n)

@@ -45,6 +45,7 @@ type conn struct {
 	outbox   []byte    // frames not yet taken by the writer
 	writing  time.Time // when the write under way began; zero if there is none
 	doomed   error     // why the next sweep is to close the connection
+	last     *time.Timer
 }
 
 type connState uint8
@@ -93,6 +94,7 @@ func (c *conn) serve() error {
 	err = c.read(frames)
 	c.close(err)
 	<-written
+	c.stopTimer()
 	if closed, ok := errors.AsType[*quic.ApplicationError](err); ok && closed.ErrorCode == protocol.CloseDone {
 		return nil
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -137,7 +136,7 @@ func (g *Gateway) admit(c *conn) (quic.ApplicationErrorCode, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return protocol.CloseStopping, errors.New("the replica is stopping: use another")
+		return errStopping.code, errStopping
 	}
 	if len(g.conns) >= g.config.ConnsMax {
 		return protocol.CloseCrowded, fmt.Errorf("the replica has %d client connections already: use another", len(g.conns))

@@ -299,7 +299,8 @@ func TestHostileFrames(t *testing.T) {
 	}
 	request := command(1)
 	nested := frame([]byte(strings.Repeat("\x91", 60_000)))
-	response := wire.AppendClientResponse(nil, &wire.ClientResponse{ID: 1, Code: wire.CodeOK, Outcome: wire.OutcomeApplied})
+	response := wire.AppendClientResponse(nil, &wire.ClientResponse{
+		ID: 1, Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Replica: 7})
 	cut := wire.AppendClientRequest(nil, &request)
 	tests := []struct {
 		name string
@@ -336,7 +337,8 @@ func TestRequests(t *testing.T) {
 		p := newRig(t, gateway.Config{
 			Proposer: answering(echo), Status: func() []byte { return []byte("{}") },
 		}).greet()
-		p.request(command(1), wire.ClientRequest{ID: 2, Kind: wire.RequestStatus}, wire.ClientRequest{ID: 3, Kind: wire.RequestPing})
+		p.request(command(1), wire.ClientRequest{ID: 2, Kind: wire.RequestStatus},
+			wire.ClientRequest{ID: 3, Kind: wire.RequestPing})
 		if r := p.response(); r.ID != 1 || string(r.Result) != "p" {
 			t.Errorf("response %+v", r)
 		}
@@ -437,8 +439,11 @@ func TestASecondAnswerHasNoEffect(t *testing.T) {
 
 func TestLongAnswersFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answer := gateway.Answer{Code: wire.CodeInvalid, Outcome: wire.OutcomeNotApplied, Detail: strings.Repeat("ü", 40_000)}
-		r := newRig(t, gateway.Config{Proposer: answering(func(_ gateway.Request, done func(gateway.Answer)) { done(answer) })})
+		answer := gateway.Answer{
+			Code: wire.CodeInvalid, Outcome: wire.OutcomeNotApplied, Detail: strings.Repeat("ü", 40_000),
+		}
+		propose := answering(func(_ gateway.Request, done func(gateway.Answer)) { done(answer) })
+		r := newRig(t, gateway.Config{Proposer: propose})
 		p := r.greet()
 		p.request(command(1))
 		if got := p.response(); len(got.Detail) > wire.DetailMax || !strings.HasPrefix(got.Detail, "üü") {
@@ -539,6 +544,39 @@ func TestDrainAndClose(t *testing.T) {
 		<-closed
 		silent.wantClosed(protocol.CloseStopping, "stopping")
 		r.connect().wantClosed(protocol.CloseStopping, "stopping")
+	})
+}
+
+// Close must not wait for a client that neither reads nor hangs up.
+func TestCloseWithAClientThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &holding{}
+		r := newRig(t, gateway.Config{Proposer: h})
+		p := r.greet()
+		for id := range uint64(100) {
+			p.request(command(id + 1))
+		}
+		synctest.Wait()
+		h.answerAll(gateway.Answer{Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Result: make([]byte, 64<<10)})
+		start := time.Now()
+		r.gate.Close()
+		if waited := time.Since(start); waited > 2*time.Second {
+			t.Errorf("Close took %v", waited)
+		}
+		if err := <-r.served; err == nil {
+			t.Error("Serve reports a good end")
+		}
+	})
+}
+
+func TestAnIdleConnectionIsClosedInGoodOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, gateway.Config{Proposer: answering(echo)})
+		p := r.greet()
+		p.conn.CloseWithError(0, "")
+		if err := <-r.served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
 	})
 }
 

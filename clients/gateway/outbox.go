@@ -112,34 +112,40 @@ func (c *conn) wrote() {
 	c.mu.Unlock()
 }
 
-// finish lets the writer send what has been answered and then end the connection.
+var errStopping = closing{protocol.CloseStopping, errors.New("the replica is stopping: use another")}
+
+// finish lets the writer send what has been answered and then end the connection; a client that
+// does not read or hang up in time is cut off.
 func (c *conn) finish() {
 	c.mu.Lock()
 	greeting := c.state == connGreeting
 	if c.state == connOpen {
 		c.state = connFinishing
+		c.last = time.AfterFunc(linger, func() { c.close(errStopping) })
 	}
 	c.mu.Unlock()
 	if greeting {
-		c.close(closing{protocol.CloseStopping, errors.New("the replica is stopping: use another")})
+		c.close(errStopping)
 		return
 	}
 	c.signal()
 }
 
+func (c *conn) stopTimer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last != nil {
+		c.last.Stop()
+	}
+}
+
 // farewell ends the stream and waits for the client to hang up: closing the connection at once
 // would throw away answers on their way.
 func (c *conn) farewell() {
-	if c.stream.Close() == nil {
-		timer := time.NewTimer(linger)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-c.quic.Context().Done():
-			return
-		}
+	if err := c.stream.Close(); err != nil {
+		c.close(errStopping)
 	}
-	c.close(closing{protocol.CloseStopping, errors.New("the replica is stopping: use another")})
+	<-c.quic.Context().Done()
 }
 
 // close ends the connection at once. The first reason given is the one the client is told.
