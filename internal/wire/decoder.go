@@ -161,7 +161,14 @@ func (d *decoder) uint(field string, least, most uint64) uint64 {
 	if !ok {
 		return 0
 	}
-	n, err := d.pack.DecodeUint64()
+	var n uint64
+	var err error
+	if code <= msgpcode.PosFixedNumHigh { // most numbers are in their code: spare them the call
+		n = uint64(code)
+		d.in.at++
+	} else {
+		n, err = d.pack.DecodeUint64()
+	}
 	switch {
 	case err != nil || code == msgpcode.Nil:
 		d.fail(field, "code 0x%02x is no whole number", code)
