@@ -55,7 +55,7 @@ func Open(o Options) (*Badger, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, ran, err := readIdentity(o.Dir)
+	found, _, err := readIdentity(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
@@ -68,7 +68,7 @@ func Open(o Options) (*Badger, error) {
 	}
 	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger)}
 	b.free = func() (uint64, error) { return freeBytes(o.Dir) }
-	if err := b.start(ran); err != nil {
+	if err := b.start(); err != nil {
 		err = fmt.Errorf("open %s: %w", o.Dir, err)
 		if b.db != nil {
 			err = errors.Join(err, b.closeBadger())
@@ -78,7 +78,12 @@ func Open(o Options) (*Badger, error) {
 	return b, nil
 }
 
-func (b *Badger) start(ran started) error {
+func (b *Badger) start() error {
+	// Read under the lock: another process may just have made its first start and ended.
+	_, ran, err := readIdentity(b.opts.Dir)
+	if err != nil {
+		return err
+	}
 	if err := b.inspect(ran); err != nil {
 		return err
 	}
@@ -97,7 +102,6 @@ func (b *Badger) start(ran started) error {
 		return err
 	}
 	if b.mark == nil {
-		var err error
 		if b.mark, err = openMark(b.opts.Dir); err != nil {
 			return err
 		}
