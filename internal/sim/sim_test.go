@@ -1,0 +1,48 @@
+package sim_test
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/264bc8cf/epaxos/internal/sim"
+)
+
+var (
+	runs = flag.Int("runs", 200, "simulations to run")
+	seed = flag.Uint64("seed", 1, "the first seed")
+	all  = flag.Bool("trace", false, "with one run: print its whole trace")
+)
+
+// TestSeeds runs simulations and prints what they covered. A failure names its seed.
+func TestSeeds(t *testing.T) {
+	var total sim.Report
+	for i := range *runs {
+		options := sim.Options{Seed: *seed + uint64(i)}
+		if *all && *runs == 1 {
+			options.Log = 1 << 20
+		}
+		report, err := sim.Run(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total.Add(report)
+	}
+	t.Logf("%d seeds from %d: %v", *runs, *seed, total)
+}
+
+// TestOneSeedIsOneRun: the same seed gives the same run, line by line.
+func TestOneSeedIsOneRun(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		first, err := sim.Run(sim.Options{Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := sim.Run(sim.Options{Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first != second {
+			t.Errorf("seed %d: %+v, then %+v", seed, first, second)
+		}
+	}
+}
