@@ -116,6 +116,9 @@ func (p *peer) receive(conn *quic.Conn) error {
 		return err
 	}
 	p.hear()
+	for _, lane := range p.lanes {
+		lane.nudge()
+	}
 	frames.bodyMax = max(config.FrameBytesMax, heartbeatBytes)
 	return p.serveFrames(frames, stream)
 }

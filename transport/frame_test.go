@@ -133,6 +133,33 @@ func TestTheQueueIsBoundedAndGivesRoomBack(t *testing.T) {
 	}
 }
 
+type brokenStream struct{ room int }
+
+func (b *brokenStream) Write(p []byte) (int, error) {
+	n := min(b.room, len(p))
+	if b.room -= n; n < len(p) {
+		return n, io.ErrClosedPipe
+	}
+	return n, nil
+}
+
+// However much of a batch was written when its connection broke, all of its room comes back.
+func TestABrokenConnectionGivesRoomBack(t *testing.T) {
+	for _, room := range []int{0, 1, writePieceBytes, 2*writePieceBytes + 1, 5 * writePieceBytes} {
+		p := &peer{budget: budget{max: 1 << 20}}
+		l := newLane(p, 0)
+		l.queue.push(frameData, make([]byte, 3*writePieceBytes))
+		batch := l.queue.take(nil)
+		err := l.writeBatch(&brokenStream{room}, batch)
+		if broken := room < len(batch); broken != (err != nil) {
+			t.Errorf("with room for %d of %d bytes: %v", room, len(batch), err)
+		}
+		if used := p.budget.used.Load(); used != 0 {
+			t.Errorf("with room for %d bytes, %d are still in use", room, used)
+		}
+	}
+}
+
 // Buffers of a burst are let go, those of a flood are kept.
 func TestTheQueueKeepsBuffersThatAreUsed(t *testing.T) {
 	q := newQueue(&budget{max: 1 << 30})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -22,6 +23,9 @@ const (
 	// calls; on a wide-area path the pacer spreads more over milliseconds anyway.
 	writePieceBytes = 10 << 10
 	dialTimeout     = 10 * time.Second
+	// staleAfter is the age of a dial that a sign of life from the peer cuts short. A younger one
+	// is about to succeed: two replicas that start together must not cancel each other's dials.
+	staleAfter = time.Second
 )
 
 // lane is one connection that this replica keeps open to a peer, and the queue in front of it.
@@ -29,10 +33,29 @@ type lane struct {
 	peer   *peer
 	number int
 	queue  *queue
+	nudged chan struct{} // holds a token when the peer has shown that it can be dialed
+
+	mu         sync.Mutex
+	cancelDial context.CancelFunc // nil when no dial is under way
+	dialedAt   time.Duration      // the host's clock when the dial under way began
 }
 
 func newLane(p *peer, number int) *lane {
-	return &lane{peer: p, number: number, queue: newQueue(&p.budget)}
+	return &lane{peer: p, number: number, queue: newQueue(&p.budget), nudged: make(chan struct{}, 1)}
+}
+
+// nudge has a lane that is down dial at once. A handshake with a peer that was down backs off to
+// seconds between its packets, so without this a restarted peer would wait that long for us.
+func (l *lane) nudge() {
+	select {
+	case l.nudged <- struct{}{}:
+	default:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancelDial != nil && l.peer.host.clock()-l.dialedAt > staleAfter {
+		l.cancelDial()
+	}
 }
 
 // run dials again and again until the peer is stopped. The wait between attempts is drawn from
@@ -52,10 +75,10 @@ func (l *lane) run() {
 		wait := time.NewTimer(time.Duration(l.peer.host.config.Rand() * float64(ceiling)))
 		select {
 		case <-wait.C:
+		case <-l.nudged:
 		case <-l.peer.ctx.Done():
-			wait.Stop()
-			return
 		}
+		wait.Stop()
 		ceiling = min(2*ceiling, redialMax)
 	}
 }
@@ -119,6 +142,8 @@ func protocolOnly(err error) error {
 func (l *lane) dial() (*quic.Conn, error) {
 	ctx, cancel := context.WithTimeout(l.peer.ctx, dialTimeout)
 	defer cancel()
+	l.dialing(cancel)
+	defer l.dialing(nil)
 	host := l.peer.host
 	addr, err := resolve(ctx, host.Addr(), l.peer.member.Addr)
 	if err != nil {
@@ -126,6 +151,13 @@ func (l *lane) dial() (*quic.Conn, error) {
 	}
 	tlsConfig := host.config.Credential.PeerConfig(l.peer.member.Replica, host.config.Members)
 	return host.quic.Dial(ctx, addr, tlsConfig, dialConfig())
+}
+
+// dialing notes how to cut the dial short that begins, or, with nil, that it has ended.
+func (l *lane) dialing(cancel context.CancelFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancelDial, l.dialedAt = cancel, l.peer.host.clock()
 }
 
 // resolve looks an address up at every attempt, since a name may move, and picks one that the

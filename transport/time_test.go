@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,10 @@ func TestALongOutageEndsInANewConnection(t *testing.T) {
 		})
 		two := bed.startFake(network, 2, nil)
 		<-one.ups
+		time.Sleep(time.Second)
+		if _, _, known := one.RTT(2); !known {
+			t.Error("no round trip measured")
+		}
 		network.setDown(bed.cluster.Members[1].Addr, true)
 		reason := <-reasons
 		if !errors.Is(reason, errSilent) {
@@ -132,17 +137,59 @@ func TestALongOutageEndsInANewConnection(t *testing.T) {
 	})
 }
 
-// A peer may be absent for long: redialing must neither stop nor become rarer than its ceiling.
-func TestRedialingGoesOn(t *testing.T) {
+// A peer may be absent for long: redialing goes on, and a peer that comes back is dialed at once,
+// since it dials us, instead of after the seconds to which a handshake's packets back off.
+func TestAPeerThatComesBackIsDialedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bed, network := fakeBed(t, 2)
 		one := bed.startFake(network, 1, func(c *Config) { c.Rand = func() float64 { return 0.999 } })
+		for range 5 {
+			time.Sleep(3*time.Minute + 1234*time.Millisecond)
+			two := bed.startFake(network, 2, nil)
+			appeared := time.Now()
+			<-one.ups
+			if took := time.Since(appeared); took > time.Second {
+				t.Errorf("connected to a peer only %v after it had appeared", took)
+			}
+			two.crash()
+			<-one.downs
+		}
+	})
+}
+
+// A peer that can be reached but cannot reach us is found by redialing alone.
+func TestRedialingGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bed, network := fakeBed(t, 2)
+		one := bed.startFake(network, 1, nil)
 		time.Sleep(3 * time.Minute)
+		bed.cluster.Members[0].Addr = "127.0.0.1:1"
 		bed.startFake(network, 2, nil)
 		appeared := time.Now()
 		<-one.ups
 		if took := time.Since(appeared); took > dialTimeout+redialMax+time.Second {
 			t.Errorf("found a peer only %v after it had appeared", took)
+		}
+	})
+}
+
+// A peer that lets us in and throws us out again must not be dialed in a tight loop.
+func TestRefusalsAreNotHammered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bed, network := fakeBed(t, 2)
+		var asked atomic.Int64
+		bed.startFake(network, 1, func(c *Config) { c.Rand = func() float64 { return 0.999 } })
+		bed.startFake(network, 2, func(c *Config) {
+			c.Rand = func() float64 { return 0.999 }
+			c.CheckHello = func(epaxos.ReplicaID, []byte) error {
+				asked.Add(1)
+				return errors.New("not today")
+			}
+		})
+		time.Sleep(time.Minute)
+		// Each of the two dials about every two seconds, and replica 2's dials also nudge replica 1.
+		if n := asked.Load(); n < 30 || n > 120 {
+			t.Errorf("%d hellos refused in a minute", n)
 		}
 	})
 }
