@@ -28,7 +28,7 @@ const (
 )
 
 // Config is what a Host needs. The callbacks run on the host's goroutines, several at a time; they
-// may call Send but must not call Close or Refresh.
+// may call any method of the host but Close and Refresh.
 type Config struct {
 	Self epaxos.ReplicaID
 	// Conn is the replica's socket: a *net.UDPConn, or an emulated one. The host owns it from the

@@ -41,13 +41,27 @@ func TestReplicasExchangeHellosAndBodies(t *testing.T) {
 	}
 }
 
+// A callback may wait for whoever asks the host for its status.
+func TestCallbacksMayAskTheHost(t *testing.T) {
+	bed := newBed(t, 2)
+	hosts, statuses := make(chan *Host, 1), make(chan PeerStatus, 1)
+	one := bed.start(1, func(c *Config) {
+		c.PeerUp = func(epaxos.ReplicaID, []byte) { statuses <- (<-hosts).Peers()[0] }
+	})
+	hosts <- one.Host
+	bed.start(2, nil)
+	if s := next(t, statuses, "status"); s.Replica != 2 || !s.Up {
+		t.Errorf("status %+v", s)
+	}
+}
+
 // Bodies from none to many packets keep their order on each stripe, over several lanes.
 func TestEachStripeKeepsItsOrder(t *testing.T) {
-	const stripes, bodies = 6, 40
+	const stripes, bodies = 6, 25
 	bed := newBed(t, 2)
 	one := bed.start(1, func(c *Config) { c.Lanes = 4 })
 	two := bed.start(2, nil)
-	size := func(i int) int { return (i * i * i * 7) % 200_000 }
+	size := func(i int) int { return (i * i * i * 7) % 100_000 }
 	for i := range bodies {
 		for stripe := range stripes {
 			body := append([]byte{byte(stripe), byte(i)}, bytes.Repeat([]byte{byte(i)}, size(i))...)

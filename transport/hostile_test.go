@@ -82,6 +82,8 @@ func hello(lane int, content string) []byte {
 
 // Members are believed to be who they are, not to behave.
 func TestAMemberThatBreaksTheProtocolIsCutOff(t *testing.T) {
+	bed := newBed(t, 3)
+	one := bed.start(1, func(c *Config) { c.FrameBytesMax = 1 << 20 })
 	after := func(frame []byte) []byte { return append(hello(0, "hi"), frame...) }
 	claim := func(length uint32) []byte { return binary.BigEndian.AppendUint32(nil, length) }
 	for name, test := range map[string]struct {
@@ -101,17 +103,19 @@ func TestAMemberThatBreaksTheProtocolIsCutOff(t *testing.T) {
 		"a heartbeat too short":     {after(appendFrame(nil, frameHeartbeat, []byte("x"))), "heartbeat of 1 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bed := newBed(t, 3)
-			one := bed.start(1, func(c *Config) { c.FrameBytesMax = 1 << 20 })
 			caller := newCaller(t)
 			conn := caller.dial(bed, 1, bed.cluster.Replicas[1], identity.PeerProtocol)
 			caller.talk(conn, test.says)
 			if got := caller.ending(conn); got.Code != CloseProtocol || !strings.Contains(got.Reason, test.want) {
 				t.Errorf("closed with %v, want %v: %q", got, CloseProtocol, test.want)
 			}
-			bed.start(3, nil)
-			next(t, one.ups, "other peer")
 		})
+	}
+	three := bed.start(3, nil)
+	next(t, one.ups, "other peer")
+	one.Send(3, 0, []byte("still here"))
+	if got := next(t, three.received, "body"); got.body != "still here" {
+		t.Errorf("received %+v", got)
 	}
 }
 

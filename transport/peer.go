@@ -25,9 +25,10 @@ type peer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	// events orders PeerUp and PeerDown, which are called while it is held.
+	// events orders PeerUp and PeerDown, which are called while it is held. Nothing that a callback
+	// may wait for takes it: lanesUp, which changes under it, is read without.
 	events  sync.Mutex
-	lanesUp int
+	lanesUp atomic.Int32
 
 	mu       sync.Mutex
 	accepted [LanesMax]*quic.Conn // by the number of the lane that the peer gave
@@ -89,7 +90,7 @@ func (p *peer) laneUp(hello []byte) {
 	p.events.Lock()
 	defer p.events.Unlock()
 	p.counters.connects.Add(1)
-	if p.lanesUp++; p.lanesUp == 1 && p.host.config.PeerUp != nil {
+	if p.lanesUp.Add(1) == 1 && p.host.config.PeerUp != nil {
 		p.host.config.PeerUp(p.member.Replica, hello)
 	}
 }
@@ -97,7 +98,7 @@ func (p *peer) laneUp(hello []byte) {
 func (p *peer) laneDown(err error) {
 	p.events.Lock()
 	defer p.events.Unlock()
-	if p.lanesUp--; p.lanesUp == 0 {
+	if p.lanesUp.Add(-1) == 0 {
 		p.rtt.reset()
 		if p.host.config.PeerDown != nil {
 			p.host.config.PeerDown(p.member.Replica, err)
@@ -205,6 +206,7 @@ func (p *peer) status() PeerStatus {
 	s := PeerStatus{
 		Replica:        p.member.Replica,
 		Addr:           p.member.Addr,
+		Up:             p.lanesUp.Load() > 0,
 		Suspected:      p.suspected(),
 		LastHeard:      p.lastHeard(),
 		QueueBytes:     p.budget.used.Load(),
@@ -216,9 +218,6 @@ func (p *peer) status() PeerStatus {
 		Connects:       p.counters.connects.Load(),
 	}
 	s.RTT, s.RTTMin = p.rtt.get()
-	p.events.Lock()
-	s.Up = p.lanesUp > 0
-	p.events.Unlock()
 	p.mu.Lock()
 	if p.lastErr != nil {
 		s.LastError = p.lastErr.Error()
