@@ -57,11 +57,15 @@ const (
 // errWrongReplica: the hello does not fit the certificate.
 var errWrongReplica = errors.New("the hello names another replica than the certificate")
 
-// ErrStopped: the replica has stopped.
-var ErrStopped = errors.New("the replica has stopped")
+var (
+	// ErrStopped: the replica has stopped.
+	ErrStopped = errors.New("the replica has stopped")
+	// ErrForgot: peers remember more of the replica than its directory does, so it must not vote.
+	ErrForgot = node.ErrForgot
+)
 
 // Open starts a replica on its data directory. It returns once the directory is read and the port
-// is open; see Admitted for when the replica takes part. The state machine must be the one that
+// is open; see Status.Admitted for when the replica takes part. The state machine must be the one that
 // wrote the directory.
 func Open(config Config, machine execution.StateMachine) (*Server, error) {
 	if config.Logger == nil {
