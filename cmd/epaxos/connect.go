@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/internal/bootstrap"
+)
+
+// connection holds the flags of every command that acts as a client.
+type connection struct {
+	sh        *shell
+	profile   string
+	endpoints []string
+	timeout   time.Duration
+	output    string
+	forms     []string // possible values of output
+}
+
+// Forms of output.
+const (
+	formTable = "table"
+	formJSON  = "json"
+	formRaw   = "raw"
+)
+
+const (
+	profileEnv     = "EPAXOS_PROFILE"
+	timeoutDefault = 10 * time.Second
+)
+
+func (c *connection) addFlags(cmd *cobra.Command, timeout time.Duration) {
+	if len(c.forms) == 0 {
+		c.forms = []string{formTable, formJSON}
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&c.profile, "profile", "", "client profile that init wrote (default $"+profileEnv+")")
+	flags.StringArrayVar(&c.endpoints, "endpoint", nil,
+		"host:port of a replica to start from, instead of those of the profile; may be repeated")
+	flags.DurationVar(&c.timeout, "timeout", timeout, "time for everything, connecting included")
+	flags.StringVarP(&c.output, "output", "o", formTable, "form of the output: "+choices(c.forms))
+}
+
+func choices(forms []string) string {
+	text := forms[0]
+	for i, form := range forms[1:] {
+		if i == len(forms)-2 {
+			text += " or " + form
+		} else {
+			text += ", " + form
+		}
+	}
+	return text
+}
+
+// with connects, calls f, and disconnects. The context that f gets ends with the timeout.
+func (c *connection) with(ctx context.Context, f func(context.Context, *clients.Client) error) error {
+	access, err := c.check()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	client, err := clients.Dial(ctx, access.Endpoints, clients.WithTLS(access.TLS),
+		clients.WithCluster(access.Cluster), clients.WithName("epaxos command"), clients.WithTimeout(c.timeout))
+	if err != nil {
+		return &failure{code: exitUnavailable, err: err}
+	}
+	defer client.Close() //nolint:errcheck // every answer is here already
+	return f(ctx, client)
+}
+
+// check completes and validates the flags, and reads the profile.
+func (c *connection) check() (bootstrap.Access, error) {
+	known := false
+	for _, form := range c.forms {
+		known = known || form == c.output
+	}
+	switch {
+	case !known:
+		return bootstrap.Access{}, usage("--output %q: need %s", c.output, choices(c.forms))
+	case c.timeout < time.Millisecond:
+		return bootstrap.Access{}, usage("--timeout %v: need at least 1ms", c.timeout)
+	}
+	if c.profile == "" {
+		c.profile, _ = c.sh.env(profileEnv)
+	}
+	if c.profile == "" {
+		return bootstrap.Access{}, usage("no profile: name the client.yaml that init wrote, as --profile or in %s",
+			profileEnv)
+	}
+	access, err := bootstrap.LoadAccess(c.profile)
+	if err != nil {
+		return bootstrap.Access{}, err
+	}
+	if len(c.endpoints) > 0 {
+		access.Endpoints = c.endpoints
+	}
+	return access, nil
+}
+
+// keyword formats a value of a table's column that is yes or no.
+func keyword(yes bool, whenYes, whenNo string) string {
+	if yes {
+		return whenYes
+	}
+	return whenNo
+}
+
+// milliseconds formats a duration with a precision that suits round trips.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000)
+}

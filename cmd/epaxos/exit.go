@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/264bc8cf/epaxos/clients"
+)
+
+// The exit codes of every command.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnknown     = 3
+	exitUnavailable = 4
+)
+
+const exitHelp = `Exit codes:
+  0  done
+  1  failed: the key is not there, a comparison did not hold, the request is invalid, a replica stopped
+  2  usage: unknown command, flag or form of an argument
+  3  the outcome is unknown: the operation may have taken effect, or may yet do so
+  4  unavailable: no replica answered in time, and the operation did not take effect`
+
+// failure is the end of a command that ran: any other error comes from reading its arguments.
+type failure struct {
+	code int
+	err  error // nil if everything was said already
+}
+
+func (f *failure) Error() string {
+	if f.err == nil {
+		return fmt.Sprintf("exit code %d", f.code)
+	}
+	return f.err.Error()
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+// run carries out one command line and returns the exit code of the process.
+func run(ctx context.Context, sh *shell, args []string) int {
+	root := rootCommand(sh)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	failed, ran := errors.AsType[*failure](err)
+	if !ran {
+		fmt.Fprintf(sh.err, "epaxos: %v\nRun \"epaxos help\", or a command with --help.\n", err)
+		return exitUsage
+	}
+	if failed.err != nil {
+		fmt.Fprintf(sh.err, "epaxos: %v\n", failed.err)
+	}
+	return failed.code
+}
+
+// does makes the body of a command from a function whose errors are not about usage.
+func does(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := f(cmd.Context(), args)
+		if err == nil {
+			return nil
+		}
+		if _, coded := errors.AsType[*failure](err); coded {
+			return err
+		}
+		if wrong, ok := errors.AsType[*usageError](err); ok {
+			return wrong
+		}
+		return &failure{code: codeOf(err), err: err}
+	}
+}
+
+// usageError is a mistake in the arguments that only the body of a command can see.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// codeOf translates the end of an operation.
+func codeOf(err error) int {
+	e, ok := errors.AsType[*clients.Error](err)
+	if !ok {
+		return exitFailed
+	}
+	switch {
+	case e.Outcome == clients.Unknown:
+		return exitUnknown
+	case e.Outcome == clients.Applied:
+		return exitFailed // it took effect, but its result cannot be read
+	}
+	switch e.Code {
+	case clients.CodeUnavailable, clients.CodeOverloaded, clients.CodeTimeout, clients.CodeInternal:
+		return exitUnavailable
+	}
+	return exitFailed
+}

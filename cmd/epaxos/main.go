@@ -1,0 +1,24 @@
+// Command epaxos runs replicas of a leaderless key-value service and talks to them. It parses and
+// delegates: server runs a replica, clients is the client, internal/bootstrap makes a cluster.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+)
+
+func main() {
+	os.Exit(run(context.Background(), system(), os.Args[1:]))
+}
+
+// shell is what a command sees of the process that it runs in.
+type shell struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(name string) (value string, found bool)
+}
+
+func system() *shell {
+	return &shell{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/epaxos"
+)
+
+// text is bytes in JSON: a string where they are UTF-8, or else their base64 under another name, so
+// that no value is ever changed by being shown.
+type text struct {
+	Text  *string `json:"value,omitempty"`
+	Bytes []byte  `json:"value_base64,omitempty"`
+}
+
+func textOf(b []byte) text {
+	if utf8.Valid(b) {
+		return text{Text: new(string(b))}
+	}
+	return text{Bytes: b}
+}
+
+// shown is the result of one operation, as JSON.
+type shown struct {
+	Op        string `json:"op,omitempty"`
+	Key       string `json:"key,omitempty"`
+	Succeeded bool   `json:"succeeded"`
+	Found     bool   `json:"found"`
+	text
+	Version uint64           `json:"version"`
+	Replica epaxos.ReplicaID `json:"replica,omitempty"`
+	Fast    bool             `json:"fast"`
+}
+
+func shownOf(op, key string, r clients.Result) shown {
+	s := shown{
+		Op: op, Key: key, Succeeded: r.Succeeded, Found: r.Found, Version: r.Version,
+		Replica: r.Replica, Fast: r.Fast,
+	}
+	if r.Value != nil || op == "get" && r.Found {
+		s.text = textOf(r.Value)
+	}
+	return s
+}
+
+// value is the form of a table.
+func (s *shown) value() string {
+	switch {
+	case s.Text != nil:
+		return printable([]byte(*s.Text))
+	case s.Bytes != nil:
+		return printable(s.Bytes)
+	}
+	return "-"
+}
+
+// outcome is one word on what became of an operation.
+func (s *shown) outcome() string {
+	switch {
+	case !s.Succeeded:
+		return "not as expected"
+	case s.Op == "get" && !s.Found, s.Op == "del" && !s.Found:
+		return "not found"
+	}
+	return "ok"
+}
+
+func (c *connection) show(s shown) error {
+	if c.output == formJSON {
+		return printJSON(c.sh.out, s)
+	}
+	t := newTable(c.sh.out, "KEY", "RESULT", "VALUE", "VERSION", "REPLICA", "PATH")
+	t.row(printable([]byte(s.Key)), s.outcome(), s.value(), s.Version, s.Replica, path(s.Fast))
+	return t.flush()
+}
+
+func path(fast bool) string { return keyword(fast, "fast", "slow") }
+
+// printable shows bytes so that no terminal acts on them and no two look alike: as they are if they
+// are plain text without quotes around, quoted as in Go otherwise.
+func printable(b []byte) string {
+	s := string(b)
+	plain := s != "" && utf8.ValidString(s) && !strings.HasPrefix(s, `"`) && s != "-" &&
+		s == strings.TrimSpace(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+	if plain {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+func printJSON(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
+}
+
+// table writes aligned columns.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(out io.Writer, head ...string) table {
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	cells := make([]any, len(head))
+	for i, name := range head {
+		cells[i] = name
+	}
+	t.row(cells...)
+	return t
+}
+
+func (t table) row(cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(t.w, "\t")
+		}
+		fmt.Fprint(t.w, cell)
+	}
+	fmt.Fprintln(t.w)
+}
+
+func (t table) flush() error {
+	if err := t.w.Flush(); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func rootCommand(sh *shell) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "epaxos",
+		Short: "A replicated key-value service without a leader",
+		Long: `A replicated key-value service without a leader. Any replica accepts a write, and commands that do not
+interfere are decided in one round trip.
+
+` + exitHelp,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, // run prints them
+		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(sh.in)
+	root.SetOut(sh.out)
+	root.SetErr(sh.err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddGroup(
+		&cobra.Group{ID: groupCluster, Title: "Run a cluster:"},
+		&cobra.Group{ID: groupData, Title: "Read and write:"},
+	)
+	root.AddCommand(
+		initCommand(sh), serveCommand(sh), statusCommand(sh),
+		getCommand(sh), putCommand(sh), deleteCommand(sh), incrementCommand(sh), compareAndSetCommand(sh),
+		txnCommand(sh), versionCommand(sh),
+	)
+	return root
+}
+
+// Groups of commands in the help.
+const (
+	groupCluster = "cluster"
+	groupData    = "data"
+)

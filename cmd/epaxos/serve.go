@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/config"
+	"github.com/264bc8cf/epaxos/server"
+	"github.com/264bc8cf/epaxos/storage"
+)
+
+// drainTime is how long requests under way may take when a replica is told to end.
+const drainTime = 5 * time.Second
+
+func serveCommand(sh *shell) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run one replica",
+		Long: `Runs one replica until it is told to end (SIGTERM, SIGINT) or must stop because of a fault.
+
+Every setting of the file may also be given as a flag or in the environment (EPAXOS_LIMITS_QUEUE is
+--limits-queue); a flag beats the environment, which beats the file. The name of the file itself may stand
+in EPAXOS_CONFIG. docs/configuration.md lists the settings.
+
+Once the replica is up it prints one line with its address; the log goes to standard error. When told to end
+it sends its clients to other replicas, finishes what is under way (at most 5s), saves, and exits with 0; a
+second signal ends it at once, which loses nothing that was acknowledged. After a fault it exits with 1 and
+says what to do.
+
+Garbage is collected less often than Go's default as long as memory allows; GOGC and GOMEMLIMIT have their
+usual meaning if set.`,
+		Example: "  epaxos serve --config cluster/n1/config.yaml\n" +
+			"  epaxos serve --config cluster/n1/config.yaml --log-level debug --log-format json",
+		Args: cobra.NoArgs, GroupID: groupCluster,
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file, as `epaxos init` writes it")
+	config.AddFlags(cmd.Flags())
+	cmd.RunE = does(func(ctx context.Context, _ []string) error {
+		if file == "" {
+			file, _ = sh.env("EPAXOS_CONFIG")
+		}
+		settings, err := config.Load(config.Source{File: file, Flags: cmd.Flags(), Env: sh.env})
+		if err != nil {
+			return fmt.Errorf("cannot use the configuration:\n%w", err)
+		}
+		tuneMemory(sh.env)
+		return serve(ctx, sh, settings)
+	})
+	return cmd
+}
+
+func serve(ctx context.Context, sh *shell, settings config.Config) error {
+	ctx, restore := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer restore()
+	configuration := server.FromSettings(settings)
+	configuration.Logger = logger(sh, settings.Log)
+	replica, err := server.Open(configuration, execution.KV{})
+	if err != nil {
+		return explained(fmt.Errorf("replica %d does not start: %w", settings.Replica, err))
+	}
+	fmt.Fprintf(sh.out, "replica %d of cluster %s listens at %s\n",
+		settings.Replica, settings.Cluster, settings.Listen)
+	select {
+	case <-replica.Done():
+		fault := errors.Join(replica.Err(), replica.Close())
+		return explained(fmt.Errorf("replica %d stopped: %w", settings.Replica, fault))
+	case <-ctx.Done():
+	}
+	restore() // from here on a second signal ends the process at once
+	configuration.Logger.Info("ending", "drain", drainTime)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if err := replica.Drain(drain); err != nil {
+		configuration.Logger.Warn("clients were still waiting", "error", err)
+	}
+	if err := replica.Close(); err != nil {
+		return explained(fmt.Errorf("replica %d did not end cleanly: %w", settings.Replica, err))
+	}
+	return nil
+}
+
+func logger(sh *shell, settings config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: settings.Level}
+	if settings.Format == "json" {
+		return slog.New(slog.NewJSONHandler(sh.err, options))
+	}
+	return slog.New(slog.NewTextHandler(sh.err, options))
+}
+
+// explained adds what an operator can do about a fault.
+func explained(err error) error {
+	for _, known := range advice {
+		if errors.Is(err, known.fault) {
+			return fmt.Errorf("%w\n%s", err, known.text)
+		}
+	}
+	return err
+}
+
+const retire = "Do not start it on this directory again, nor on a copy: it may have forgotten what it promised. " +
+	"Keep the directory for analysis. The other replicas go on without it, as long as a quorum of them is up."
+
+var advice = []struct {
+	fault error
+	text  string
+}{
+	{server.ErrForgot, "What to do: " + retire},
+	{storage.ErrDamaged, "What to do: check the disk. " + retire},
+	{storage.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
+		"replica has a directory and a configuration of its own."},
+	{storage.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
+	{storage.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
+		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
+	{storage.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +
+		"is lost."},
+	{syscall.EADDRINUSE, "What to do: end the process that uses the address, or correct listen. Is this replica " +
+		"running already?"},
+	{syscall.EADDRNOTAVAIL, "What to do: correct listen; the address is not one of this machine."},
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/server"
+)
+
+// statusTimeout is shorter than that of operations: to wait for a dead replica tells nothing.
+const statusTimeout = 3 * time.Second
+
+func statusCommand(sh *shell) *cobra.Command {
+	c := &connection{sh: sh}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show every replica of a cluster",
+		Long: `Asks every replica for its view of itself and of the others: what it has executed of each replica's
+column of instances, the share of its own commands that were decided in one round trip, what waits, and its
+disk. Replicas that do not answer in time are shown as unreachable. Exits with 4 if none answers.` + clientHelp,
+		Args: cobra.NoArgs, GroupID: groupCluster,
+	}
+	c.addFlags(cmd, statusTimeout)
+	cmd.RunE = does(func(ctx context.Context, _ []string) error {
+		return c.with(ctx, func(ctx context.Context, client *clients.Client) error {
+			replicas, err := askAll(ctx, client)
+			if err != nil {
+				return err
+			}
+			if c.output == formJSON {
+				return printJSON(sh.out, replicas)
+			}
+			return showStatus(c.sh, replicas)
+		})
+	})
+	return cmd
+}
+
+// replicaStatus is one replica as `status -o json` shows it.
+type replicaStatus struct {
+	Replica   epaxos.ReplicaID `json:"replica"`
+	Name      string           `json:"name,omitempty"`
+	Addr      string           `json:"addr,omitempty"`
+	Reachable bool             `json:"reachable"`
+	Error     string           `json:"error,omitempty"`
+	Status    *server.Status   `json:"status,omitempty"`
+}
+
+// askAll asks the nearest replica who the others are, then all of them. The answer is ascending by
+// replica id, since that is how replicas list their peers.
+func askAll(ctx context.Context, client *clients.Client) ([]replicaStatus, error) {
+	first, err := ask(ctx, client, 0)
+	if err != nil {
+		return nil, err
+	}
+	all := membersOf(first)
+	var asking sync.WaitGroup
+	for i := range all {
+		one := &all[i]
+		asking.Go(func() {
+			status, err := ask(ctx, client, one.Replica)
+			if err != nil {
+				one.Error = err.Error()
+				return
+			}
+			one.Reachable, one.Status = true, status
+		})
+	}
+	asking.Wait()
+	// Nobody tells its own address, but each that answered tells those of the others.
+	for _, one := range all {
+		if one.Status == nil {
+			continue
+		}
+		for _, peer := range one.Status.Peers {
+			for i := range all {
+				if all[i].Replica == peer.Replica {
+					all[i].Addr = peer.Addr
+				}
+			}
+		}
+	}
+	for _, known := range client.Replicas() {
+		for i := range all {
+			if all[i].Replica == known.Replica && known.Endpoint != "" {
+				all[i].Addr = known.Endpoint
+			}
+		}
+	}
+	return all, nil
+}
+
+func ask(ctx context.Context, client *clients.Client, replica epaxos.ReplicaID) (*server.Status, error) {
+	body, err := client.Status(ctx, replica)
+	if err != nil {
+		return nil, err
+	}
+	var status server.Status
+	if err := json.Unmarshal(body, &status); err != nil {
+		return nil, fmt.Errorf("replica %d tells a status that cannot be read: %w", replica, err)
+	}
+	return &status, nil
+}
+
+// membersOf lists a replica and its peers, ascending.
+func membersOf(self *server.Status) []replicaStatus {
+	var all []replicaStatus
+	own := replicaStatus{Replica: self.Replica, Name: self.Name}
+	listed := false
+	for _, peer := range self.Peers {
+		if !listed && peer.Replica > own.Replica {
+			all, listed = append(all, own), true
+		}
+		all = append(all, replicaStatus{Replica: peer.Replica, Name: peer.Name, Addr: peer.Addr})
+	}
+	if !listed {
+		all = append(all, own)
+	}
+	return all
+}
+
+func showStatus(sh *shell, all []replicaStatus) error {
+	up := 0
+	var some *server.Status
+	for _, one := range all {
+		if one.Reachable {
+			up++
+			some = one.Status
+		}
+	}
+	if some == nil {
+		return &failure{code: exitUnavailable, err: fmt.Errorf("no replica answered")}
+	}
+	fmt.Fprintf(sh.out, "cluster %s: %d of %d replicas answer; quorums: %d slow, %d fast\n\n",
+		some.Cluster, up, len(all), some.SlowQuorum, some.FastQuorum)
+	t := newTable(sh.out, "REPLICA", "NAME", "ADDRESS", "STATE", "UPTIME", "EXECUTED", "BEHIND", "LED", "FAST",
+		"WAITING", "DISK", "FREE")
+	for _, one := range all {
+		name := printable([]byte(one.Name))
+		if one.Name == "" {
+			name = "-"
+		}
+		if !one.Reachable {
+			t.row(one.Replica, name, one.Addr, "unreachable", "-", "-", "-", "-", "-", "-", "-", "-")
+			continue
+		}
+		s := one.Status
+		t.row(one.Replica, name, one.Addr, state(s), uptime(s), fmt.Sprint(s.Executed), behind(s), s.Led, fastShare(s),
+			s.Pending+s.InFlight+s.Queued, amount(s.DiskBytes), amount(s.DiskFree))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if err := showPaths(sh, all); err != nil {
+		return err
+	}
+	for _, one := range all {
+		if one.Reachable && one.Status.NoRoom != "" {
+			fmt.Fprintf(sh.out, "\nreplica %d takes no work: %s\n", one.Replica, one.Status.NoRoom)
+		}
+	}
+	return nil
+}
+
+// showPaths prints the round trips between the replicas, one row for each that measured them.
+func showPaths(sh *shell, all []replicaStatus) error {
+	fmt.Fprintln(sh.out)
+	head := []string{"ROUND TRIP"}
+	for _, to := range all {
+		head = append(head, fmt.Sprintf("TO %d", to.Replica))
+	}
+	t := newTable(sh.out, head...)
+	for _, from := range all {
+		if !from.Reachable {
+			continue
+		}
+		cells := []any{fmt.Sprintf("from %d", from.Replica)}
+		for _, to := range all {
+			cells = append(cells, pathTo(from.Status, to.Replica))
+		}
+		t.row(cells...)
+	}
+	return t.flush()
+}
+
+func pathTo(from *server.Status, to epaxos.ReplicaID) string {
+	for _, peer := range from.Peers {
+		switch {
+		case peer.Replica != to:
+		case !peer.Up:
+			return "down"
+		case peer.Suspected:
+			return "suspected"
+		case peer.RTTMicros == 0:
+			return "?"
+		default:
+			return milliseconds(time.Duration(peer.RTTMicros) * time.Microsecond)
+		}
+	}
+	return "-"
+}
+
+func state(s *server.Status) string {
+	switch {
+	case s.NoRoom != "":
+		return "disk full"
+	case !s.Admitted:
+		return "waits for a quorum"
+	}
+	return "ok"
+}
+
+func uptime(s *server.Status) string {
+	return (time.Duration(s.UptimeMS) * time.Millisecond).Truncate(time.Second).String()
+}
+
+// behind counts the instances heard of that are not executed.
+func behind(s *server.Status) uint64 {
+	var sum uint64
+	for column := range min(len(s.Executed), len(s.Tops)) {
+		if s.Tops[column] > s.Executed[column] {
+			sum += s.Tops[column] - s.Executed[column]
+		}
+	}
+	return sum
+}
+
+func fastShare(s *server.Status) string {
+	if s.Fast+s.Slow == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", 100*float64(s.Fast)/float64(s.Fast+s.Slow))
+}
+
+// amount writes bytes with three digits.
+func amount(bytes uint64) string {
+	value, units := float64(bytes), []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	for len(units) > 1 && value >= 1024 {
+		value, units = value/1024, units[1:]
+	}
+	if units[0] == "B" || value >= 100 {
+		return fmt.Sprintf("%.0f%s", value, units[0])
+	}
+	return fmt.Sprintf("%.1f%s", value, units[0])
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/epaxos"
+)
+
+// scriptBytesMax is above any transaction that a replica accepts.
+const scriptBytesMax = 1 << 20
+
+const txnHelp = `Carries out a transaction: if all conditions hold, the operations after then, else those after else,
+all at one place in the order of commands. It is read from FILE, or from standard input, one line for each part:
+
+  # a comment
+  if KEY = VALUE             also != < and >, which compare bytes; an absent key equals nothing
+  if-version KEY = N         the number of writes since the key was created; 0 is an absent key
+  then put KEY VALUE
+  then incr KEY [N]          adds N, or 1
+  else get KEY
+  else del KEY
+
+Words are separated by blanks. One with blanks, or with bytes that are no text, is quoted as in Go:
+"two words\x00". The same as JSON, where value_base64 may stand instead of value, = is the default
+relation, and version instead of value compares versions:
+
+  {"if":   [{"key": "a", "relation": ">", "value": "5"}, {"key": "b", "version": 0}],
+   "then": [{"op": "put", "key": "b", "value": "new"}, {"op": "incr", "key": "n", "delta": 2}],
+   "else": [{"op": "get", "key": "a"}]}
+
+Exits with 1 if a condition did not hold, after carrying out the operations for that case.`
+
+func txnCommand(sh *shell) *cobra.Command {
+	c := &connection{sh: sh}
+	cmd := &cobra.Command{
+		Use:     "txn [FILE]",
+		Short:   "Carry out several operations as one, under conditions",
+		Long:    txnHelp + clientHelp,
+		Example: "  printf 'if a = 1\\nthen put a 2\\nelse get a\\n' | epaxos txn",
+		Args:    cobra.MaximumNArgs(1), GroupID: groupData,
+	}
+	c.addFlags(cmd, timeoutDefault)
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		s, err := readScript(sh.in, args)
+		if err != nil {
+			return err
+		}
+		return c.with(ctx, func(ctx context.Context, client *clients.Client) error {
+			return c.transact(ctx, client, s)
+		})
+	})
+	return cmd
+}
+
+func readScript(in io.Reader, args []string) (script, error) {
+	if len(args) == 1 {
+		file, err := os.Open(args[0])
+		if err != nil {
+			return script{}, fmt.Errorf("read the transaction: %w", err)
+		}
+		defer file.Close()
+		in = file
+	}
+	content, err := io.ReadAll(io.LimitReader(in, scriptBytesMax+1))
+	if err != nil {
+		return script{}, fmt.Errorf("read the transaction: %w", err)
+	}
+	if len(content) > scriptBytesMax {
+		return script{}, fmt.Errorf("the transaction is longer than %d bytes", scriptBytesMax)
+	}
+	return parseScript(content)
+}
+
+func (c *connection) transact(ctx context.Context, client *clients.Client, s script) error {
+	txn := client.Txn(ctx)
+	for _, condition := range s.If {
+		txn.If(condition.compare())
+	}
+	for _, step := range s.Then {
+		txn.Then(step.operation())
+	}
+	for _, step := range s.Else {
+		txn.Else(step.operation())
+	}
+	result, err := txn.Commit()
+	if err != nil {
+		return err
+	}
+	steps := s.Then
+	if !result.Succeeded {
+		steps = s.Else
+	}
+	if len(result.Results) != len(steps) {
+		return fmt.Errorf("the replica answered %d results for %d operations", len(result.Results), len(steps))
+	}
+	if err := c.showTxn(steps, result); err != nil {
+		return err
+	}
+	return failedUnless(result.Succeeded)
+}
+
+// shownTxn is the result of a transaction, as JSON.
+type shownTxn struct {
+	Succeeded bool             `json:"succeeded"`
+	Replica   epaxos.ReplicaID `json:"replica"`
+	Fast      bool             `json:"fast"`
+	Results   []shown          `json:"results"`
+}
+
+func (c *connection) showTxn(steps []step, result clients.TxnResult) error {
+	s := shownTxn{Succeeded: result.Succeeded, Replica: result.Replica, Fast: result.Fast, Results: []shown{}}
+	for i, r := range result.Results {
+		s.Results = append(s.Results, shownOf(steps[i].Op, steps[i].Key, r))
+	}
+	if c.output == formJSON {
+		return printJSON(c.sh.out, s)
+	}
+	fmt.Fprintf(c.sh.out, "%s, led by replica %d on the %s path\n",
+		keyword(s.Succeeded, "then: all conditions held", "else: a condition did not hold"), s.Replica, path(s.Fast))
+	if len(s.Results) == 0 {
+		return nil
+	}
+	t := newTable(c.sh.out, "OP", "KEY", "RESULT", "VALUE", "VERSION")
+	for i := range s.Results {
+		r := &s.Results[i]
+		t.row(r.Op, printable([]byte(r.Key)), r.outcome(), r.value(), r.Version)
+	}
+	return t.flush()
+}
