@@ -178,45 +178,58 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A replica that stops reads no more. What lies in the client's queue by then was never sent, and
-// is carried out by another replica; what may have been read is reported.
+// A stuck replica reads no more. What lies in the client's queue when it falls silent was never
+// sent, and is carried out by another replica; what may have been read is reported.
 func TestWhatWasNeverSentIsSentElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, c := settled(t)
-		release := make(chan struct{})
-		w.replicas[1].proposer.set(func(gateway.Request, func(gateway.Answer)) { <-release })
-		payload := make([]byte, 40<<10)
-		var futures []*clients.Future
-		for i := range 40 {
-			payload := append([]byte{byte(i)}, payload...)
-			futures = append(futures, c.Submit(t.Context(), payload))
+	for name, policy := range map[string]clients.Policy{
+		"when the replica is suspected": {},
+		"when the connection ends":      {SuspectAfter: time.Hour, StallAfter: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, c := settled(t, clients.WithPolicy(policy), clients.WithTimeout(30*time.Second))
+				release := make(chan struct{})
+				defer close(release)
+				w.replicas[1].proposer.set(func(gateway.Request, func(gateway.Answer)) { <-release })
+				var futures []*clients.Future
+				for i := range 40 {
+					payload := make([]byte, 40<<10)
+					payload[0] = byte(i)
+					futures = append(futures, c.Submit(t.Context(), payload))
+				}
+				time.Sleep(time.Second)
+				w.replicas[1].packets.plug(false)
+				wantSentOnce(t, w, futures)
+			})
+		})
+	}
+}
+
+// wantSentOnce checks that some operations were carried out by replica 2, that the others are
+// reported as unknown, and that none of the latter was sent there as well.
+func wantSentOnce(t *testing.T, w *world, futures []*clients.Future) {
+	t.Helper()
+	applied := 0
+	unknown := make(map[byte]bool)
+	for i, f := range futures {
+		reply, err := f.Wait()
+		switch {
+		case err == nil && reply.Replica == 2:
+			applied++
+		case errors.Is(err, clients.ErrOutcomeUnknown):
+			unknown[byte(i)] = true
+		default:
+			t.Fatalf("operation %d: %+v, %v", i, reply, err)
 		}
-		time.Sleep(time.Second)
-		w.replicas[1].packets.plug(false)
-		var applied, unknown int
-		atSecond := make(map[byte]bool)
-		for i, f := range futures {
-			reply, err := f.Wait()
-			switch {
-			case err == nil && reply.Replica == 2:
-				applied++
-			case errors.Is(err, clients.ErrOutcomeUnknown):
-				unknown++
-				atSecond[byte(i)] = false
-			default:
-				t.Fatalf("operation %d: %+v, %v", i, reply, err)
-			}
+	}
+	if applied == 0 || len(unknown) == 0 {
+		t.Fatalf("%d applied elsewhere, %d unknown: want some of both", applied, len(unknown))
+	}
+	for _, request := range w.replicas[2].proposer.handled {
+		if unknown[request.Payload[0]] {
+			t.Errorf("operation %d was sent twice", request.Payload[0])
 		}
-		if applied == 0 || unknown == 0 {
-			t.Fatalf("%d applied elsewhere, %d unknown: want some of both", applied, unknown)
-		}
-		for _, request := range w.replicas[2].proposer.handled {
-			if _, is := atSecond[request.Payload[0]]; is {
-				t.Errorf("operation %d was sent twice", request.Payload[0])
-			}
-		}
-		close(release)
-	})
+	}
 }
 
 func TestDialRefused(t *testing.T) {

@@ -184,19 +184,29 @@ func TestReadsAreNotRepeatedAtTheOnlyReplica(t *testing.T) {
 }
 
 func TestShortTimeoutsDoNotHideAStall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, c := settled(t, clients.WithTimeout(500*ms))
-		w.replicas[1].proposer.set(never)
-		for range 10 {
-			if reply, err := c.Do(t.Context(), nil); err == nil {
-				if reply.Replica != 2 {
-					t.Fatalf("replica %d answered", reply.Replica)
+	timeOut := func(_ gateway.Request, done func(gateway.Answer)) {
+		time.AfterFunc(400*ms, func() { done(gateway.Answer{Code: wire.CodeTimeout, Outcome: wire.OutcomeUnknown}) })
+	}
+	for name, answer := range map[string]func(gateway.Request, func(gateway.Answer)){
+		"by the client": never, "by the replica": timeOut,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, c := settled(t, clients.WithTimeout(500*ms))
+				w.replicas[1].proposer.set(answer)
+				for range 10 {
+					if reply, err := c.Do(t.Context(), nil); err == nil {
+						if reply.Replica != 2 {
+							t.Fatalf("replica %d answered", reply.Replica)
+						}
+						return
+					}
+					time.Sleep(600 * ms) // none is open for a while
 				}
-				return
-			}
-		}
-		t.Fatal("the client stayed with a replica that let ten commands time out")
-	})
+				t.Fatal("the client stayed with a replica that let ten commands time out")
+			})
+		})
+	}
 }
 
 func TestRefusalsAreRetriedElsewhere(t *testing.T) {

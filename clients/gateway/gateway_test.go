@@ -371,6 +371,11 @@ func TestOpenRequestsAreBounded(t *testing.T) {
 			t.Errorf("the proposer had %d requests, want 3", n)
 		}
 		q.wantResponse(1, wire.CodeOK, wire.OutcomeApplied, false)
+		q.request(command(4), command(5)) // as many as at first
+		synctest.Wait()
+		h.answerAll(ok)
+		q.wantResponse(4, wire.CodeOK, wire.OutcomeApplied, false)
+		q.wantResponse(5, wire.CodeOK, wire.OutcomeApplied, false)
 		if got := r.gate.Open(); got != 0 {
 			t.Errorf("%d are open, want none", got)
 		}
