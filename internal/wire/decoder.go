@@ -50,6 +50,7 @@ func (in *input) ReadByte() (byte, error) {
 	return in.body[in.at-1], nil
 }
 
+// UnreadByte completes io.ByteScanner: without it the library would put a buffer in between.
 func (in *input) UnreadByte() error {
 	in.at--
 	return nil
@@ -97,14 +98,11 @@ func (d *decoder) end() {
 
 // peek is the next code, or false at the end of the input or after an error.
 func (d *decoder) peek(field string) (byte, bool) {
-	if d.err != nil {
-		return 0, false
+	if d.err == nil && d.in.at < len(d.in.body) {
+		return d.in.body[d.in.at], true
 	}
-	if d.left() == 0 {
-		d.fail(field, "the input ends")
-		return 0, false
-	}
-	return d.in.body[d.in.at], true
+	d.fail(field, "the input ends")
+	return 0, false
 }
 
 // nil consumes a nil if that is what comes next.
@@ -124,7 +122,14 @@ func (d *decoder) array(field string, elementMin, most int) int {
 	if !ok {
 		return 0
 	}
-	n, err := d.pack.DecodeArrayLen()
+	var n int
+	var err error
+	if msgpcode.IsFixedArray(code) { // as in uint
+		n = int(code & msgpcode.FixedArrayMask)
+		d.in.at++
+	} else {
+		n, err = d.pack.DecodeArrayLen()
+	}
 	switch {
 	case err != nil || n < 0:
 		d.fail(field, "code 0x%02x is no array that is whole", code)
