@@ -237,7 +237,14 @@ func (r *Replica) Tick(now time.Duration) {
 // Slices are the caller's.
 func (r *Replica) Ready() Ready {
 	ready := r.ready
-	r.ready = Ready{}
+	// The next turn is likely as large as this one; growing there step by step costs more than the
+	// rest of the protocol.
+	r.ready = Ready{
+		Records:   make([]Record, 0, len(ready.Records)),
+		Messages:  make([]Envelope, 0, len(ready.Messages)),
+		Learned:   make([]Learned, 0, len(ready.Learned)),
+		Committed: make([]Decision, 0, len(ready.Committed)),
+	}
 	r.turn++
 	return ready
 }

@@ -81,6 +81,9 @@ func Open(config Config, machine execution.StateMachine) (*Server, error) {
 		inbox: newInbox(), stop: make(chan stopMode, 1), done: make(chan struct{}),
 	}
 	s.calls.init()
+	if s.config.Trace == nil && s.log.Enabled(context.Background(), slog.LevelDebug) {
+		s.config.Trace = func(line string) { s.log.Debug(line) }
+	}
 	if err := s.openNode(); err != nil {
 		return nil, err
 	}

@@ -108,3 +108,10 @@ func (s *Server) publishStatus() {
 	}
 	s.status.Store(status)
 }
+
+// StatusNow is Status with counters of this moment, for measurements. After the replica has stopped
+// it is the last status published.
+func (s *Server) StatusNow() Status {
+	s.inbox.do(s.publishStatus)
+	return s.Status()
+}

@@ -137,7 +137,8 @@ func (w *world) checkKey(name string, touches []touch, maybe map[string]bool) {
 			w.violation("once (7): version %d of %q was written by %+v and by %+v", t.version, name, t, other)
 		}
 		written[t.version] = t
-		if before, ok := written[t.version-1]; ok && t.delta != 0 && before.delta != 0 && number(t.value) != number(before.value)+t.delta {
+		before, ok := written[t.version-1]
+		if ok && t.delta != 0 && before.delta != 0 && number(t.value) != number(before.value)+t.delta {
 			w.violation("increment of %q: %+v after %+v", name, t, before)
 		}
 	}
@@ -145,7 +146,8 @@ func (w *world) checkKey(name string, touches []touch, maybe map[string]bool) {
 		if t.write || t.version == 0 {
 			continue
 		}
-		if source, ok := written[t.version]; ok && source.value != t.value || !ok && t.delta == 0 && !maybe[t.value] && name != "count" {
+		source, ok := written[t.version]
+		if ok && source.value != t.value || !ok && !maybe[t.value] && name != "count" {
 			w.violation("linearizability (4): %q read %+v, written was %+v", name, t, source)
 		}
 	}
