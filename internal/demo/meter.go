@@ -1,0 +1,84 @@
+package demo
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// window is the measured time, on the clock of the run.
+type window struct{ start, end time.Duration }
+
+// meter takes what the clients of a region see. It is safe for concurrent use.
+type meter struct {
+	window window
+
+	mu        sync.Mutex
+	latencies []time.Duration // of the operations that began in the window and were answered
+	errors    int             // operations that began in the window and were not
+	gaps      gaps
+	shown     int // latencies that an earlier progress line was about
+}
+
+func newMeter(w window) *meter { return &meter{window: w, gaps: gaps{last: w.start}} }
+
+// end notes the end of an operation that was called at call.
+func (m *meter) end(call, now time.Duration, answered bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if answered && now >= m.window.start && now <= m.window.end {
+		m.gaps.completion(now)
+	}
+	switch {
+	case call < m.window.start || call >= m.window.end:
+	case answered:
+		m.latencies = append(m.latencies, now-call)
+	default:
+		m.errors++
+	}
+}
+
+// recent returns the latencies since the call before.
+func (m *meter) recent() []time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	recent := slices.Clone(m.latencies[m.shown:])
+	m.shown = len(m.latencies)
+	return recent
+}
+
+// measures is what a meter has come to when all operations have ended.
+type measures struct {
+	operations, errors int
+	p50, p99, maxGap   time.Duration
+}
+
+func (m *meter) close() measures {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slices.Sort(m.latencies)
+	m.gaps.completion(m.window.end)
+	return measures{
+		operations: len(m.latencies), errors: m.errors,
+		p50: percentile(m.latencies, 50), p99: percentile(m.latencies, 99), maxGap: m.gaps.longest,
+	}
+}
+
+// gaps finds the longest time without a completion.
+type gaps struct{ last, longest time.Duration }
+
+// completion may come a little out of order, as clients read the clock before they wait for the meter.
+func (g *gaps) completion(now time.Duration) {
+	g.longest = max(g.longest, now-g.last)
+	g.last = max(g.last, now)
+}
+
+// percentile is the smallest of sorted durations that p percent do not exceed; 0 if there are none.
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := int(math.Ceil(p / 100 * float64(len(sorted))))
+	return sorted[max(rank, 1)-1]
+}

@@ -1,0 +1,177 @@
+package history
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// Verdict is the answer of Check.
+type Verdict uint8
+
+// The verdicts. Undecided means that the time was up.
+const (
+	Undecided Verdict = iota
+	Linearizable
+	Illegal
+)
+
+// String is the word that people read.
+func (v Verdict) String() string {
+	switch v {
+	case Linearizable:
+		return "linearizable"
+	case Illegal:
+		return "not linearizable"
+	default:
+		return "undecided"
+	}
+}
+
+// Report is a verdict and what led to it.
+type Report struct {
+	Verdict    Verdict
+	Operations int // looked at
+	Keys       int
+	Key        string // the first that is illegal or undecided
+	// Detail says what is wrong with that key, with some of its operations, for people.
+	Detail string
+}
+
+// Check decides whether operations are linearizable. It takes about as long as limit at most. An
+// error means that the history itself makes no sense.
+func Check(operations []Operation, limit time.Duration) (Report, error) {
+	deadline := time.Now().Add(limit)
+	keys, err := byKey(operations)
+	if err != nil {
+		return Report{}, err
+	}
+	report := Report{Verdict: Linearizable, Operations: len(operations), Keys: len(keys)}
+	for _, k := range keys {
+		verdict, detail := k.check(deadline)
+		if verdict == Illegal || verdict == Undecided && report.Verdict == Linearizable {
+			report.Verdict, report.Key, report.Detail = verdict, k.name, detail
+		}
+		if verdict == Illegal {
+			break
+		}
+	}
+	return report, nil
+}
+
+// key is the history of one key.
+type key struct {
+	name       string
+	operations []*Operation
+}
+
+// byKey partitions a history, without what cannot matter: what had no effect, and reads that
+// nobody has the answer of.
+func byKey(operations []Operation) ([]*key, error) {
+	keys := map[string]*key{}
+	var all []*key
+	for i := range operations {
+		o := operations[i]
+		if err := o.validate(); err != nil {
+			return nil, fmt.Errorf("operation %d of the history, %s: %w", i, describe(&o), err)
+		}
+		if o.Outcome == wire.OutcomeUnknown {
+			o.Return = never
+		}
+		if o.Outcome == wire.OutcomeNotApplied || o.Outcome == wire.OutcomeUnknown && o.Op.Kind == wire.OpGet {
+			continue
+		}
+		k := keys[string(o.Op.Key)]
+		if k == nil {
+			k = &key{name: string(o.Op.Key)}
+			keys[k.name] = k
+			all = append(all, k)
+		}
+		k.operations = append(k.operations, &o)
+	}
+	return all, nil
+}
+
+func (o *Operation) validate() error {
+	switch {
+	case kindNames[o.Op.Kind] == "":
+		return fmt.Errorf("kind %d is not an operation on one key", o.Op.Kind)
+	case o.Op.Kind == wire.OpCompareAndSet && len(o.Op.Compares) != 1:
+		return fmt.Errorf("%d compares, need one", len(o.Op.Compares))
+	case o.Outcome < wire.OutcomeApplied || o.Outcome > wire.OutcomeUnknown:
+		return fmt.Errorf("outcome %d is unknown", o.Outcome)
+	case o.Outcome == wire.OutcomeApplied && o.Return < o.Call:
+		return fmt.Errorf("it returned before it was called")
+	}
+	return nil
+}
+
+func (k *key) check(deadline time.Time) (Verdict, string) {
+	pieces := []piece{{operations: k.operations}}
+	if placeable(k.operations) {
+		placed, possible := place(k.operations)
+		if !possible {
+			return Illegal, "a version was reached that nobody can have written\n" + sample(k.operations)
+		}
+		if len(placed) == 0 {
+			return Linearizable, ""
+		}
+		pieces = cut(placed)
+		if early, late := outOfTime(pieces); early != nil {
+			return Illegal, "the first had ended before the second began, whose version is lower\n" +
+				sample([]*Operation{early, late})
+		}
+	}
+	for _, p := range pieces {
+		if verdict := p.check(deadline); verdict != Linearizable {
+			return verdict, fmt.Sprintf("no order found of %d operations that begin at version %d\n%s",
+				len(p.operations), p.initial.version, sample(p.operations))
+		}
+	}
+	return Linearizable, ""
+}
+
+func (p *piece) check(deadline time.Time) Verdict {
+	left := time.Until(deadline)
+	if left <= 0 { // Porcupine would take it as no limit
+		return Undecided
+	}
+	history := make([]porcupine.Operation, len(p.operations))
+	for i, o := range p.operations {
+		history[i] = porcupine.Operation{
+			ClientId: o.Client, Input: o, Call: int64(o.Call), Return: int64(o.Return),
+		}
+	}
+	switch porcupine.CheckOperationsTimeout(model(p.initial), history, left) {
+	case porcupine.Ok:
+		return Linearizable
+	case porcupine.Illegal:
+		return Illegal
+	default:
+		return Undecided
+	}
+}
+
+// sampleLines bounds what a report tells.
+const sampleLines = 40
+
+// sample lists operations by the time of their call.
+func sample(operations []*Operation) string {
+	ordered := slices.Clone(operations)
+	slices.SortStableFunc(ordered, func(a, b *Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var text strings.Builder
+	for i, o := range ordered {
+		if i == sampleLines {
+			fmt.Fprintf(&text, "  and %d more\n", len(ordered)-i)
+			break
+		}
+		fmt.Fprintf(&text, "  %s\n", describe(o))
+	}
+	return text.String()
+}

@@ -1,0 +1,20 @@
+// Package history records what clients saw of the key-value machine and decides whether it could
+// have come from one copy of the machine that carries out one operation at a time (linearizability).
+//
+// Clients add each operation with the times of its call and its return and with its result. An
+// operation whose outcome is unknown counts as one that may take effect at any time after its call,
+// or never. Check looks at each key by itself, which is enough: linearizability is local.
+//
+// # Why a hot key stays checkable
+//
+// In general the search is exponential in the number of operations that overlap, and memory is
+// quadratic in their number. But each result carries the version of its key, so a write's result
+// is its place in the order. Of a key that saw only gets and puts of distinct values everything is
+// placed by its version, also those writes of unknown outcome whose value or version somebody saw
+// (place). The history is then cut into pieces of some hundred versions (cut), and Porcupine
+// searches each of them from the state that the piece before leaves. Any other key is searched whole.
+//
+// # What is absent
+//
+// Transactions: their keys would have to be checked together. Check refuses them.
+package history

@@ -1,0 +1,127 @@
+package history
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// state is one key as the model sees it. Version 0 is a key that does not exist.
+type state struct {
+	version uint64
+	value   string
+}
+
+// model is the specification of one key, written independently of the machine that ships, so that
+// a fault of that one shows.
+func model(initial state) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return initial },
+		Step: func(before, input, _ any) (bool, any) {
+			operation := input.(*Operation)
+			want, after := before.(state).apply(&operation.Op)
+			if operation.Outcome == wire.OutcomeUnknown {
+				return true, after // it is free to come last, where nobody sees it
+			}
+			return same(&want, &operation.Result), after
+		},
+		Hash: func(s any) uint64 { return s.(state).version },
+		DescribeOperation: func(input, _ any) string {
+			return describe(input.(*Operation))
+		},
+	}
+}
+
+// apply returns the result of an operation and the state after it.
+func (s state) apply(op *wire.Op) (wire.Result, state) {
+	switch op.Kind {
+	case wire.OpGet:
+		return s.seen(wire.OpOK), s
+	case wire.OpPut:
+		return s.write(string(op.Value))
+	case wire.OpDelete:
+		return wire.Result{Status: wire.OpOK, Found: s.version > 0}, state{}
+	case wire.OpCompareAndSet:
+		if !s.holds(&op.Compares[0]) {
+			return s.seen(wire.OpCompareFailed), s
+		}
+		return s.write(string(op.Value))
+	default: // an increment: Check has refused everything else
+		return s.increment(op.Delta)
+	}
+}
+
+func (s state) seen(status wire.OpStatus) wire.Result {
+	return wire.Result{Status: status, Found: s.version > 0, Value: []byte(s.value), Version: s.version}
+}
+
+func (s state) write(value string) (wire.Result, state) {
+	after := state{version: s.version + 1, value: value}
+	return wire.Result{Status: wire.OpOK, Found: true, Version: after.version}, after
+}
+
+func (s state) increment(delta int64) (wire.Result, state) {
+	var number int64
+	if s.version > 0 {
+		var err error
+		if number, err = strconv.ParseInt(s.value, 10, 64); err != nil {
+			return wire.Result{Status: wire.OpWrongType, Found: true, Version: s.version}, s
+		}
+	}
+	sum := strconv.FormatInt(number+delta, 10)
+	result, after := s.write(sum)
+	result.Value = []byte(sum)
+	return result, after
+}
+
+func (s state) holds(c *wire.Compare) bool {
+	order := cmp.Compare(s.version, c.Version)
+	if c.Target == wire.CompareValue {
+		if s.version == 0 {
+			return c.Relation == wire.NotEqual
+		}
+		order = cmp.Compare(s.value, string(c.Value))
+	}
+	switch c.Relation {
+	case wire.Equal:
+		return order == 0
+	case wire.NotEqual:
+		return order != 0
+	case wire.Less:
+		return order < 0
+	default:
+		return order > 0
+	}
+}
+
+// same compares what a client can see of a result.
+func same(a, b *wire.Result) bool {
+	return a.Status == b.Status && a.Found == b.Found && a.Version == b.Version && bytes.Equal(a.Value, b.Value)
+}
+
+// kindNames are the operations as people read them.
+var kindNames = map[wire.OpKind]string{
+	wire.OpGet: "get", wire.OpPut: "put", wire.OpDelete: "delete",
+	wire.OpCompareAndSet: "compare-and-set", wire.OpIncrement: "increment",
+}
+
+// describe is an operation on one line: client, times, what was asked and what came back.
+func describe(o *Operation) string {
+	text := fmt.Sprintf("client %d, %v to %v: %s", o.Client, o.Call, o.Return, kindNames[o.Op.Kind])
+	if o.Op.Kind == wire.OpPut || o.Op.Kind == wire.OpCompareAndSet {
+		text += fmt.Sprintf(" %.24q", o.Op.Value)
+	}
+	if o.Outcome == wire.OutcomeUnknown {
+		return text + " -> unknown"
+	}
+	r := &o.Result
+	if o.Op.Kind == wire.OpGet {
+		text += fmt.Sprintf(" %.24q", r.Value)
+	}
+	return fmt.Sprintf("%s -> version %d, found %v", text, r.Version, r.Found)
+}
