@@ -117,6 +117,7 @@ func TestForeign(t *testing.T) {
 
 // TestDense decodes what makes most of the least bytes: 64 times their number must do.
 func TestDense(t *testing.T) {
+	const bytesMax = 128 << 10
 	dense := func(before, element string, size int) []byte {
 		n := (size - len(before) - 5) / len(element)
 		body := []byte(before)
@@ -127,13 +128,13 @@ func TestDense(t *testing.T) {
 		"\x92\x0d\x90", "\x94\x0e\x01\xc0\xc0", "\x92\x04\x93\x01\x01\x01\xc0",
 		"\x94\x01\x93\x01\x01\x01\x92\x90\x90\xc0",
 	} {
-		frameCodec.cheap(t, append([]byte{0x91, 0x09}, strings.Repeat(element, PeerFrameMax/len(element))...))
+		frameCodec.cheap(t, append([]byte{0x91, 0x09}, strings.Repeat(element, bytesMax/len(element))...))
 	}
-	frameCodec.cheap(t, dense("\x91\x09\x92\x0d", "\x93\x01\x01\x01", PeerFrameMax))
+	frameCodec.cheap(t, dense("\x91\x09\x92\x0d", "\x93\x01\x01\x01", bytesMax))
 	record := "\x98\x93\x01\x01\x01\x00\xc0\xc0\xc2\xc0\xc0\xc0"
-	groupCodec.cheap(t, append(dense("\x93", record, PeerFrameMax), 0x90, 0x90))
-	groupCodec.cheap(t, append(dense("\x93\x90", "\x93\x01\x01\x01", PeerFrameMax), 0x90))
-	groupCodec.cheap(t, dense("\x93\x90\x90", "\x93\x01\x00\x00", PeerFrameMax))
+	groupCodec.cheap(t, append(dense("\x93", record, bytesMax), 0x90, 0x90))
+	groupCodec.cheap(t, append(dense("\x93\x90", "\x93\x01\x01\x01", bytesMax), 0x90))
+	groupCodec.cheap(t, dense("\x93\x90\x90", "\x93\x01\x00\x00", bytesMax))
 	opCodec.cheap(t, append(dense("\x94\x06\x90", "\x92\x01\xc0", 400), 0x90))
 	resultCodec.cheap(t, dense("\x96\x01\xc2\xc0\x00\xc2", "\x96\x01\xc2\xc0\x00\xc2\x90", 900))
 }
