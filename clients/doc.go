@@ -51,7 +51,8 @@
 // # What is absent
 //
 // Sessions, and with them exactly-once retries, are not there yet: so unknown outcomes are
-// reported and left to the caller. Compare-and-set by version makes an operation safe to repeat.
+// reported and left to the caller. A compare-and-set by version is safe to repeat as long
+// as nobody deletes the key, because a key that is created again counts its versions from 1.
 // There are no session, stale or snapshot reads: Get is a command like any other. Endpoints of
 // replicas that left the cluster are tried, every few seconds, until the client is closed.
 package clients

@@ -1,6 +1,7 @@
 package clients_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,8 @@ func ExampleClient_Txn() {
 	// bob must wait for ann
 }
 
-// Compare-and-set by version makes a change safe to repeat after an unknown outcome.
+// A compare-and-set by version may be repeated after an unknown outcome: of all copies with one
+// version at most one succeeds.
 func ExampleClient_CompareVersionAndSet() {
 	endpoint, stop := serveTable()
 	defer stop()
@@ -105,21 +107,22 @@ func ExampleClient_CompareVersionAndSet() {
 	}
 	defer client.Close()
 
-	for {
-		now, err := client.Get(ctx, "greeting")
-		if err != nil {
-			log.Fatal(err)
-		}
-		next := append(now.Value, "hello "...)
-		result, err := client.CompareVersionAndSet(ctx, "greeting", now.Version, next)
-		if errors.Is(err, clients.ErrOutcomeUnknown) || err == nil && !result.Succeeded {
-			continue // read again: the version tells whether it is done
-		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println("version", result.Version)
-		return
+	now, err := client.Get(ctx, "greeting")
+	if err != nil {
+		log.Fatal(err)
+	}
+	next := append(now.Value, "hello"...)
+	result, err := client.CompareVersionAndSet(ctx, "greeting", now.Version, next)
+	for errors.Is(err, clients.ErrOutcomeUnknown) {
+		result, err = client.CompareVersionAndSet(ctx, "greeting", now.Version, next)
+	}
+	switch {
+	case err != nil:
+		log.Fatal(err)
+	case result.Succeeded, result.Version == now.Version+1 && bytes.Equal(result.Value, next):
+		fmt.Println("version", result.Version) // the second case: an earlier copy did it
+	default:
+		fmt.Println("somebody else was faster")
 	}
 	// Output: version 1
 }
