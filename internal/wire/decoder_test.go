@@ -59,7 +59,7 @@ func TestRefused(t *testing.T) {
 		{"pre-accept without command", "\x94\x01\x93\x01\x03\x2a\xc0\x90", "command"},
 		{"truth as a number", "\x94\x09\x93\x01\x03\x2a\xc0\x91\x92\x93\x01\x01\x01\x01", "neither true nor false"},
 		{"truth nil", "\x94\x09\x93\x01\x03\x2a\xc0\x91\x92\x93\x01\x01\x01\xc0", "neither true nor false"},
-		{"reserved code", "\x92\x04\x93\x01\x03\x2a\xc1", "AcceptReply"},
+		{"reserved code", "\x93\x04\x93\x01\x03\x2a\xc1", "code 0xc1"},
 		{"unknown field cut", "\x94\x04\x93\x01\x03\x2a\xc0\xc4\x05x", "unknown field"},
 		{"unknown field of a reserved code", "\x94\x04\x93\x01\x03\x2a\xc0\xc1", "unknown field"},
 		{"unknown field too deep", "\x94\x04\x93\x01\x03\x2a\xc0" + strings.Repeat("\x91", 17) + "\xc0", "deeper than 16"},
@@ -125,18 +125,18 @@ func TestDense(t *testing.T) {
 		return append(body, strings.Repeat(element, n)...)
 	}
 	for _, element := range []string{
-		"\x92\x0d\x90", "\x94\x0e\x01\xc0\xc0", "\x92\x04\x93\x01\x01\x01\xc0",
+		"\x92\x0d\x90", "\x94\x0e\x01\xc0\xc0", "\x93\x04\x93\x01\x01\x01\xc0",
 		"\x94\x01\x93\x01\x01\x01\x92\x90\x90\xc0",
 	} {
-		frameCodec.cheap(t, append([]byte{0x91, 0x09}, strings.Repeat(element, bytesMax/len(element))...))
+		frameCodec.acceptsCheaply(t, append([]byte{0x91, 0x09}, strings.Repeat(element, bytesMax/len(element))...))
 	}
-	frameCodec.cheap(t, dense("\x91\x09\x92\x0d", "\x93\x01\x01\x01", bytesMax))
+	frameCodec.acceptsCheaply(t, dense("\x91\x09\x92\x0d", "\x93\x01\x01\x01", bytesMax))
 	record := "\x98\x93\x01\x01\x01\x00\xc0\xc0\xc2\xc0\xc0\xc0"
-	groupCodec.cheap(t, append(dense("\x93", record, bytesMax), 0x90, 0x90))
-	groupCodec.cheap(t, append(dense("\x93\x90", "\x93\x01\x01\x01", bytesMax), 0x90))
-	groupCodec.cheap(t, dense("\x93\x90\x90", "\x93\x01\x00\x00", bytesMax))
-	opCodec.cheap(t, append(dense("\x94\x06\x90", "\x92\x01\xc0", 400), 0x90))
-	resultCodec.cheap(t, dense("\x96\x01\xc2\xc0\x00\xc2", "\x96\x01\xc2\xc0\x00\xc2\x90", 900))
+	groupCodec.acceptsCheaply(t, append(dense("\x93", record, bytesMax), 0x90, 0x90))
+	groupCodec.acceptsCheaply(t, append(dense("\x93\x90", "\x93\x01\x01\x01", bytesMax), 0x90))
+	groupCodec.acceptsCheaply(t, dense("\x93\x90\x90", "\x93\x01\x00\x00", bytesMax))
+	opCodec.acceptsCheaply(t, append(dense("\x94\x06\x90", "\x92\x01\xc0", 390), 0x90))
+	resultCodec.acceptsCheaply(t, dense("\x96\x01\xc2\xc0\x00\xc2", "\x96\x01\xc2\xc0\x00\xc2\x90", 900))
 }
 
 // TestPooled uses encoders and decoders from many goroutines, some of which fail.

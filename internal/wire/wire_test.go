@@ -262,6 +262,14 @@ func (c *codec[T]) refusesCheaply(t *testing.T, body []byte) {
 	}
 }
 
+func (c *codec[T]) acceptsCheaply(t *testing.T, body []byte) {
+	t.Helper()
+	c.cheap(t, body)
+	if _, err := c.decode(body); err != nil {
+		t.Errorf("%s: %v", start(body), err)
+	}
+}
+
 // cheap compares what it takes to decode with the size of the inputs: 64 times that, and 64 KiB
 // for an error, are fair. It measures several together because measuring stops all goroutines.
 func (c *codec[T]) cheap(t *testing.T, inputs ...[]byte) {
