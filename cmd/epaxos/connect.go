@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,23 +40,16 @@ func (c *connection) addFlags(cmd *cobra.Command, timeout time.Duration) {
 		c.forms = []string{formTable, formJSON}
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.profile, "profile", "", "client profile that init wrote (default $"+profileEnv+")")
+	flags.StringVar(&c.profile, "profile", "", "client profile, a `file` that init wrote (default $"+profileEnv+")")
 	flags.StringArrayVar(&c.endpoints, "endpoint", nil,
-		"host:port of a replica to start from, instead of those of the profile; may be repeated")
+		"`host:port` of a replica to start from, instead of those of the profile; may be repeated")
 	flags.DurationVar(&c.timeout, "timeout", timeout, "time for everything, connecting included")
-	flags.StringVarP(&c.output, "output", "o", formTable, "form of the output: "+choices(c.forms))
+	flags.StringVarP(&c.output, "output", "o", formTable, "`form` of the output: "+choices(c.forms))
 }
 
 func choices(forms []string) string {
-	text := forms[0]
-	for i, form := range forms[1:] {
-		if i == len(forms)-2 {
-			text += " or " + form
-		} else {
-			text += ", " + form
-		}
-	}
-	return text
+	last := len(forms) - 1
+	return strings.Join(forms[:last], ", ") + " or " + forms[last]
 }
 
 // with connects, calls f, and disconnects. The context that f gets ends with the timeout.
@@ -68,7 +63,8 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 	client, err := clients.Dial(ctx, access.Endpoints, clients.WithTLS(access.TLS),
 		clients.WithCluster(access.Cluster), clients.WithName("epaxos command"), clients.WithTimeout(c.timeout))
 	if err != nil {
-		return &failure{code: exitUnavailable, err: err}
+		return &failure{code: exitUnavailable, err: fmt.Errorf("reach the cluster at %s: %w",
+			strings.Join(access.Endpoints, ", "), err)}
 	}
 	defer client.Close() //nolint:errcheck // every answer is here already
 	return f(ctx, client)
@@ -76,12 +72,8 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 
 // check completes and validates the flags, and reads the profile.
 func (c *connection) check() (bootstrap.Access, error) {
-	known := false
-	for _, form := range c.forms {
-		known = known || form == c.output
-	}
 	switch {
-	case !known:
+	case !slices.Contains(c.forms, c.output):
 		return bootstrap.Access{}, usage("--output %q: need %s", c.output, choices(c.forms))
 	case c.timeout < time.Millisecond:
 		return bootstrap.Access{}, usage("--timeout %v: need at least 1ms", c.timeout)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,8 @@ func run(ctx context.Context, sh *shell, args []string) int {
 		return exitUsage
 	}
 	if failed.err != nil {
-		fmt.Fprintf(sh.err, "epaxos: %v\n", failed.err)
+		// The errors of clients name the program already.
+		fmt.Fprintf(sh.err, "epaxos: %s\n", strings.TrimPrefix(failed.err.Error(), "epaxos: "))
 	}
 	return failed.code
 }

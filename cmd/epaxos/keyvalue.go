@@ -163,6 +163,9 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 	o.cmd.MarkFlagsMutuallyExclusive("expect", "version", "absent")
 	o.cmd.MarkFlagsOneRequired("expect", "version", "absent")
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
+		if flags.Changed("absent") && !absent {
+			return usage("--absent=false: need --expect, --version or --absent")
+		}
 		value, err := valueOf(sh.in, args[1:])
 		if err != nil {
 			return err

@@ -47,7 +47,17 @@ func (t *text) bytes() []byte {
 	return t.Bytes
 }
 
-func (t *text) given() bool { return t.Text != nil || t.Bytes != nil }
+// given counts the forms in which the value was given.
+func (t *text) given() int {
+	n := 0
+	if t.Text != nil {
+		n++
+	}
+	if t.Bytes != nil {
+		n++
+	}
+	return n
+}
 
 func (c *condition) compare() clients.Compare {
 	if c.Version != nil {
@@ -113,7 +123,7 @@ func (s *script) check() error {
 		if _, known := relations[c.Relation]; !known {
 			return usage("condition %d: relation %q: need = != < or >", i+1, c.Relation)
 		}
-		if c.given() == (c.Version != nil) || c.Text != nil && c.Bytes != nil {
+		if given := c.given(); c.Version != nil && given > 0 || c.Version == nil && given != 1 {
 			return usage("condition %d: need one of value, value_base64 and version", i+1)
 		}
 	}
@@ -134,9 +144,9 @@ func (s *step) check() error {
 	switch {
 	case s.Op != "get" && s.Op != "put" && s.Op != "del" && s.Op != "incr":
 		return fmt.Errorf("%q: need get, put, del or incr", s.Op)
-	case s.Op == "put" && s.given() == (s.Text != nil && s.Bytes != nil):
+	case s.Op == "put" && s.given() != 1:
 		return fmt.Errorf("put: need one of value and value_base64")
-	case s.Op != "put" && s.given():
+	case s.Op != "put" && s.given() > 0:
 		return fmt.Errorf("%s takes no value", s.Op)
 	case s.Op != "incr" && s.Delta != nil:
 		return fmt.Errorf("%s takes no delta", s.Op)

@@ -21,6 +21,9 @@ import (
 // drainTime is how long requests under way may take when a replica is told to end.
 const drainTime = 5 * time.Second
 
+// configEnv names the file where --config does not.
+const configEnv = "EPAXOS_CONFIG"
+
 func serveCommand(sh *shell) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
@@ -43,11 +46,11 @@ usual meaning if set.`,
 			"  epaxos serve --config cluster/n1/config.yaml --log-level debug --log-format json",
 		Args: cobra.NoArgs, GroupID: groupCluster,
 	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file, as `epaxos init` writes it")
+	cmd.Flags().StringVar(&file, "config", "", "configuration `file`, as init writes it (default $"+configEnv+")")
 	config.AddFlags(cmd.Flags())
 	cmd.RunE = does(func(ctx context.Context, _ []string) error {
 		if file == "" {
-			file, _ = sh.env("EPAXOS_CONFIG")
+			file, _ = sh.env(configEnv)
 		}
 		settings, err := config.Load(config.Source{File: file, Flags: cmd.Flags(), Env: sh.env})
 		if err != nil {

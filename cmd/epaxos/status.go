@@ -74,19 +74,7 @@ func askAll(ctx context.Context, client *clients.Client) ([]replicaStatus, error
 		})
 	}
 	asking.Wait()
-	// Nobody tells its own address, but each that answered tells those of the others.
-	for _, one := range all {
-		if one.Status == nil {
-			continue
-		}
-		for _, peer := range one.Status.Peers {
-			for i := range all {
-				if all[i].Replica == peer.Replica {
-					all[i].Addr = peer.Addr
-				}
-			}
-		}
-	}
+	// A replica lists the addresses of its peers; its own is known from the connection.
 	for _, known := range client.Replicas() {
 		for i := range all {
 			if all[i].Replica == known.Replica && known.Endpoint != "" {
