@@ -20,6 +20,7 @@ import (
 type cluster struct {
 	t         testing.TB
 	members   epaxos.Membership
+	seed      uint64
 	rand      *rand.Rand
 	now       time.Duration
 	flights   flights
@@ -30,8 +31,10 @@ type cluster struct {
 	commands  map[epaxos.InstanceID]*epaxos.Command
 	healed    bool
 	chaos     chaos
+	tracing   bool // formatting takes most of a run, so only a run that failed is traced
 	trace     []string
 	answered  map[epaxos.ProposalID]bool
+	attempts  attempts
 	total     epaxos.Stats
 }
 
@@ -40,16 +43,17 @@ type chaos struct {
 	loss, duplicate, crash, suspect float64
 	slow                            map[string]time.Duration // extra delay by message type
 	dieAfterFast                    bool
+	split                           [10]float64 // by kind: share of (instance, sender, receiver) that is late
+	salt                            uint64      // which of them
+	hasty                           bool        // recoveries start early
 }
 
 type site struct {
 	replica *epaxos.Replica
 	graph   *execution.Graph
-	synced  []epaxos.Record
-	lazy    []epaxos.Record
+	disk    *disk
 	order   []epaxos.InstanceID
 	dead    bool // for good
-	fast    map[epaxos.InstanceID]bool
 }
 
 type flight struct {
@@ -75,23 +79,30 @@ func (f *flights) Pop() any {
 
 func newCluster(t testing.TB, seed uint64, m epaxos.Membership) *cluster {
 	c := &cluster{
-		t: t, members: m, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible
+		t: t, members: m, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible
 		decisions: map[epaxos.InstanceID]epaxos.Decision{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
-		answered: map[epaxos.ProposalID]bool{},
+		answered: map[epaxos.ProposalID]bool{}, attempts: attempts{},
 	}
 	for range m.Voters {
-		c.sites = append(c.sites, &site{})
+		c.sites = append(c.sites, &site{disk: newDisk()})
 	}
+	return c
+}
+
+func (c *cluster) boot() {
 	for i := range c.sites {
 		c.start(i)
 	}
-	return c
 }
 
 // start makes the replica of a site from what its disk holds.
 func (c *cluster) start(i int) {
 	s := c.sites[i]
 	timing := epaxos.DefaultTiming()
+	if c.chaos.hasty {
+		timing.Resend, timing.Fetch, timing.Recover = 200*time.Millisecond, 300*time.Millisecond, 900*time.Millisecond
+		timing.Stagger = 300 * time.Millisecond
+	}
 	limits := epaxos.DefaultLimits()
 	limits.InFlightPerKey = 2
 	r, err := epaxos.New(epaxos.Config{
@@ -101,14 +112,13 @@ func (c *cluster) start(i int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for _, record := range s.synced {
+	for _, record := range s.disk.synced {
 		if err := r.Restore(record); err != nil {
 			c.fail("restore: %v", err)
 		}
 	}
 	r.Restored(c.now)
-	s.replica, s.graph, s.lazy, s.order = r, execution.NewGraph(c.members), nil, nil
-	s.fast = map[epaxos.InstanceID]bool{}
+	s.replica, s.graph, s.order = r, execution.NewGraph(c.members), nil
 	c.turn(i)
 	c.tick(i, r)
 }
@@ -156,9 +166,15 @@ func (c *cluster) turn(i int) {
 			c.crash(i) // before the save
 			return
 		}
-		s.lazy = append(s.lazy, ready.Records...)
-		if ready.MustSync {
-			s.synced, s.lazy = append(s.synced, s.lazy...), nil
+		c.must(s.disk.save(ready.Records, ready.MustSync))
+		for _, l := range ready.Led {
+			c.must(s.disk.forbidsAnswer(c.members, l))
+		}
+		if c.diesAnswered(ready) {
+			// The client has its answer, and nobody else knows.
+			c.execute(i, ready)
+			c.crash(i)
+			return
 		}
 		for _, e := range ready.Messages {
 			if c.dies(0.1) {
@@ -166,14 +182,6 @@ func (c *cluster) turn(i int) {
 				return
 			}
 			c.send(e)
-		}
-		for _, l := range ready.Led {
-			s.fast[l.ID] = l.Fast
-			if l.Fast && c.chaos.dieAfterFast && !c.healed && c.rand.Float64() < 0.3 {
-				c.execute(i, ready)
-				c.crash(i)
-				return
-			}
 		}
 		c.execute(i, ready)
 	}
@@ -183,7 +191,21 @@ func (c *cluster) dies(share float64) bool {
 	return !c.healed && c.rand.Float64() < c.chaos.crash*share
 }
 
+// diesAnswered picks the worst moment of a command leader: its fast commit is saved and answered, and
+// no Commit has left.
+func (c *cluster) diesAnswered(ready epaxos.Ready) bool {
+	for _, l := range ready.Led {
+		if l.Fast && c.chaos.dieAfterFast && !c.healed && c.rand.Float64() < 0.4 {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *cluster) note(i int, ready epaxos.Ready) {
+	if !c.tracing {
+		return
+	}
 	at := c.members.Voters[i]
 	for _, r := range ready.Records {
 		c.tracef("%s", c.members.FormatRecord(at, r))
@@ -196,13 +218,31 @@ func (c *cluster) note(i int, ready epaxos.Ready) {
 }
 
 func (c *cluster) tracef(format string, args ...any) {
+	if !c.tracing {
+		return
+	}
 	c.trace = append(c.trace, fmt.Sprintf("%8.1f ", float64(c.now.Microseconds())/1000)+fmt.Sprintf(format, args...))
 }
 
+// failed is what a run without a trace ends with.
+type failed struct{}
+
 func (c *cluster) fail(format string, args ...any) {
 	c.t.Helper()
+	if !c.tracing {
+		panic(failed{})
+	}
 	from := max(0, len(c.trace)-400)
-	c.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(c.trace[from:], "\n"))
+	c.t.Fatalf("seed %d: %s\nreplay: go test ./epaxos -run '%s' -runs 1 -seed %d\n%s", c.seed,
+		fmt.Sprintf(format, args...), c.t.Name(), c.seed, strings.Join(c.trace[from:], "\n"))
+}
+
+// must fails the run if there is a reason.
+func (c *cluster) must(broken string) {
+	if broken != "" {
+		c.t.Helper()
+		c.fail("%s", broken)
+	}
 }
 
 func (c *cluster) execute(i int, ready epaxos.Ready) {
@@ -239,6 +279,9 @@ func (c *cluster) checkAgreement(i int, d epaxos.Decision) {
 }
 
 func (c *cluster) send(e epaxos.Envelope) {
+	from, _ := c.members.Column(e.From)
+	c.must(c.sites[from].disk.forbids(e.Message))
+	c.must(c.attempts.watch(e.Message))
 	copies := 1
 	if !c.healed && c.rand.Float64() < c.chaos.loss {
 		copies = 0
@@ -250,7 +293,7 @@ func (c *cluster) send(e epaxos.Envelope) {
 	for range copies {
 		delay := time.Duration(c.rand.IntN(60)+1) * time.Millisecond
 		if !c.healed {
-			delay += c.chaos.slow[fmt.Sprintf("%T%d", e.Message, e.To)] + c.chaos.slow[fmt.Sprintf("%T", e.Message)]
+			delay += c.lateness(e)
 		}
 		c.after(delay, func() {
 			if s := c.sites[to]; s.replica != nil {
@@ -261,6 +304,51 @@ func (c *cluster) send(e epaxos.Envelope) {
 	}
 }
 
+// lateness is the extra delay of a message: by its type, and by its type, instance and link, so that
+// the replicas know different instances, and repetitions do not even it out.
+func (c *cluster) lateness(e epaxos.Envelope) time.Duration {
+	var late time.Duration
+	if len(c.chaos.slow) > 0 {
+		late = c.chaos.slow[fmt.Sprintf("%T%d", e.Message, e.To)] + c.chaos.slow[fmt.Sprintf("%T", e.Message)]
+	}
+	kind := kindOf(e.Message)
+	if c.chaos.split[kind] == 0 {
+		return late
+	}
+	id := epaxos.InstanceOf(e.Message)
+	link := uint64(kind)<<48 | uint64(id.Replica)<<40 | uint64(id.Slot)<<16 | uint64(e.From)<<8 | uint64(e.To)
+	draw := rand.New(rand.NewPCG(link, c.chaos.salt)) //nolint:gosec // reproducible
+	if draw.Float64() < c.chaos.split[kind] {
+		late += time.Duration(200+draw.IntN(5000)) * time.Millisecond
+	}
+	return late
+}
+
+func kindOf(m epaxos.Message) int {
+	switch m.(type) {
+	case epaxos.PreAccept:
+		return 1
+	case epaxos.PreAcceptReply:
+		return 2
+	case epaxos.Accept:
+		return 3
+	case epaxos.AcceptReply:
+		return 4
+	case epaxos.Commit:
+		return 5
+	case epaxos.Recover:
+		return 6
+	case epaxos.RecoverReply:
+		return 7
+	case epaxos.Validate:
+		return 8
+	case epaxos.ValidateReply:
+		return 9
+	default:
+		return 0
+	}
+}
+
 // crash loses what was not synced; some of the lazy records may have reached the disk.
 func (c *cluster) crash(i int) {
 	s := c.sites[i]
@@ -268,7 +356,7 @@ func (c *cluster) crash(i int) {
 		return
 	}
 	c.tracef("r%d crashes", c.members.Voters[i])
-	s.synced = append(s.synced, s.lazy[:c.rand.IntN(len(s.lazy)+1)]...)
+	c.must(s.disk.crash(c.rand.IntN(len(s.disk.lazy) + 1)))
 	c.orders = append(c.orders, s.order)
 	c.count(s.replica.Stats())
 	s.replica, s.graph, s.order = nil, nil, nil
