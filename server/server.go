@@ -132,6 +132,10 @@ func (s *Server) openNetwork() error {
 	if err != nil {
 		return err
 	}
+	if name := credential.Name; name.Cluster != s.config.Cluster || name.Replica != s.config.Replica {
+		return fmt.Errorf("the certificate in %s is of %s, but this is replica %d of cluster %x: "+
+			"correct tls.cert and tls.key", s.config.CertFile, name, s.config.Replica, s.config.Cluster)
+	}
 	members, err := s.config.identities()
 	if err != nil {
 		return err

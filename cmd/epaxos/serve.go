@@ -53,7 +53,10 @@ usual meaning if set.`,
 			file, _ = sh.env(configEnv)
 		}
 		settings, err := config.Load(config.Source{File: file, Flags: cmd.Flags(), Env: sh.env})
-		if err != nil {
+		switch {
+		case err != nil && file == "":
+			return fmt.Errorf("no configuration file is named, as --config or in %s, and without one:\n%w", configEnv, err)
+		case err != nil:
 			return fmt.Errorf("cannot use the configuration:\n%w", err)
 		}
 		tuneMemory(sh.env)
