@@ -43,13 +43,24 @@ func (r *Replica) onTryRecover(from int, m TryRecover) bool {
 	return true
 }
 
+// restingGossip is how many times rarer a replica repeats what it has told already. It must repeat
+// it: the last one may have been lost.
+const restingGossip = 8
+
 // gossip tells all voters, now and then, how far this replica is.
 func (r *Replica) gossip() {
-	if r.now < r.gossipAt {
+	told := &r.gossiped
+	news := !told.Executed.Equal(r.executed) || !told.Tops.Equal(r.tops)
+	due := r.gossipedAt + r.timing.Gossip
+	if !news {
+		due = r.gossipedAt + restingGossip*r.timing.Gossip
+	}
+	if r.now < due {
 		return
 	}
-	r.gossipAt = r.now + r.timing.Gossip
-	r.broadcast(0, Gossip{Epoch: r.members.Epoch, Executed: r.executed.Clone(), Tops: r.tops.Clone()})
+	r.gossipedAt = r.now
+	r.gossiped = Gossip{Epoch: r.members.Epoch, Executed: r.executed.Clone(), Tops: r.tops.Clone()}
+	r.broadcast(0, r.gossiped)
 }
 
 func (r *Replica) onGossip(from int, m Gossip) bool {

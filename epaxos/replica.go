@@ -75,14 +75,15 @@ type Replica struct {
 
 	admission admission
 
-	watch     fifo                       // undecided instances, by the time of their next look
-	impatient []*instance                // slow quorum reached, fast path still possible
-	waiters   map[InstanceID][]*instance // recoveries that wait for the decision of an instance
-	peers     []peer                     // by column
-	asks      [][]InstanceID             // Fetch to send at the end of the input, by column
-	nominate  [][]InstanceID             // TryRecover likewise
-	gossipAt  time.Duration
-	stats     Stats
+	watch      fifo                       // undecided instances, by the time of their next look
+	impatient  []*instance                // slow quorum reached, fast path still possible
+	waiters    map[InstanceID][]*instance // recoveries that wait for the decision of an instance
+	peers      []peer                     // by column
+	asks       [][]InstanceID             // Fetch to send at the end of the input, by column
+	nominate   [][]InstanceID             // TryRecover likewise
+	gossiped   Gossip                     // what was told last
+	gossipedAt time.Duration
+	stats      Stats
 }
 
 // peer is what this replica believes about another voter.
@@ -253,6 +254,11 @@ func (r *Replica) Ready() Ready {
 func (r *Replica) HasReady() bool {
 	y := &r.ready
 	return len(y.Records)+len(y.Messages)+len(y.Learned)+len(y.Committed)+len(y.Led) > 0
+}
+
+// Quiet reports whether nothing is left to do: all that was heard of is decided and nothing waits.
+func (r *Replica) Quiet() bool {
+	return r.admission.inFlight == 0 && r.admission.queued == 0 && r.decided.CoversAll(r.tops)
 }
 
 // Stats returns the counters.

@@ -252,3 +252,15 @@ func cpuSeconds() float64 {
 	}
 	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 }
+
+// BenchmarkRest tells what three replicas at rest in one process cost, as a share of one core.
+func BenchmarkRest(b *testing.B) {
+	c := startCluster(b, 3)
+	c.startAll()
+	time.Sleep(2 * time.Second)
+	for b.Loop() {
+		began, cpu := time.Now(), cpuSeconds()
+		time.Sleep(10 * time.Second)
+		b.ReportMetric(100*(cpuSeconds()-cpu)/time.Since(began).Seconds(), "%core")
+	}
+}

@@ -8,16 +8,17 @@ import (
 
 // run is the goroutine that owns the node.
 func (s *Server) run() {
-	ticker := time.NewTicker(s.config.Timing.Tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(s.config.Timing.Tick)
+	defer timer.Stop()
 	var taken inputs
+	resting := false
 	for {
-		var ticked bool
+		ticked := false
 		select {
 		case mode := <-s.stop:
 			s.finish(nil, mode)
 			return
-		case <-ticker.C:
+		case <-timer.C:
 			ticked = true
 		case <-s.inbox.signal:
 		}
@@ -27,8 +28,21 @@ func (s *Server) run() {
 			s.finish(err, stopAbrupt)
 			return
 		}
+		quiet := s.node.Quiet()
+		switch {
+		case ticked && quiet:
+			timer.Reset(restTicks * s.config.Timing.Tick)
+		case ticked, resting && !quiet:
+			timer.Reset(s.config.Timing.Tick)
+		default:
+			continue
+		}
+		resting = quiet
 	}
 }
+
+// restTicks is how many times rarer a replica looks around while it has nothing to do.
+const restTicks = 10
 
 // turn steps through the inputs and flushes once; what execution sets free is proposed in turns
 // that follow at once.

@@ -73,6 +73,10 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
 	}
+	if err := wire.CheckCommand(&epaxos.Command{Requests: []epaxos.Request{request}, Footprint: footprint}); err != nil {
+		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
+		return
+	}
 	c := &call{id: s.calls.next(), request: request, footprint: footprint, deadline: deadline, done: done}
 	if !s.inbox.call(c) {
 		done(Reply{Outcome: NotApplied}, ErrStopped)

@@ -20,6 +20,7 @@ type Core interface {
 	Executed(now time.Duration, ids []epaxos.InstanceID)
 	ExecutedDurably(prefix epaxos.Dependencies)
 	HasReady() bool
+	Quiet() bool
 	Ready() epaxos.Ready
 	Restore(record epaxos.Record) error
 	Restored(now time.Duration)

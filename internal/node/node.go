@@ -189,4 +189,9 @@ func (n *Node) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) {
 // Busy reports whether Save and Execute have something to do without further input.
 func (n *Node) Busy() bool { return n.config.Core.HasReady() }
 
+// Quiet reports whether nothing is left to do but to wait for inputs, so that ticks may be rare.
+func (n *Node) Quiet() bool {
+	return n.config.Core.Quiet() && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil
+}
+
 func (n *Node) advance(now time.Duration) { n.now = max(n.now, now) }
