@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/server"
+)
+
+// ended is what a command left behind.
+type ended struct {
+	code     int
+	out, err string
+}
+
+// invoke runs one command line in this process, with nothing in its environment but env.
+func invoke(ctx context.Context, in string, env map[string]string, args ...string) ended {
+	var out, errs bytes.Buffer
+	sh := &shell{in: strings.NewReader(in), out: &out, err: &errs, env: func(name string) (string, bool) {
+		value, found := env[name]
+		return value, found
+	}}
+	code := run(ctx, sh, args)
+	return ended{code, out.String(), errs.String()}
+}
+
+// startReplicas runs a cluster in this process and returns the profile of its client.
+func startReplicas(t *testing.T, n int) (profile string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "cluster")
+	conns := make([]net.PacketConn, n)
+	addrs := make([]string, n)
+	for i := range conns {
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i], addrs[i] = conn, conn.LocalAddr().String()
+	}
+	configs, err := server.Init(dir, addrs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range configs {
+		config, err := server.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Conn = conns[i]
+		replica, err := server.Open(config, execution.KV{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := replica.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return filepath.Join(dir, "client.yaml")
+}
+
+// TestCommands is a session at a shell: each line sees what those before it left.
+func TestCommands(t *testing.T) {
+	env := map[string]string{profileEnv: startReplicas(t, 3)}
+	for i, c := range []struct {
+		in   string
+		args string
+		code int
+		says string // in the output, with blanks squeezed
+		errs string
+	}{
+		{"", "get colour", 1, "colour not found - 0", ""},
+		{"", "get colour -o raw", 1, "", "there is no key colour"},
+		{"", "put colour blue", 0, "colour ok - 1", ""},
+		{"", "get colour", 0, "colour ok blue 1", ""},
+		{"", "get colour -o raw", 0, "blue", ""},
+		{"", "get colour -o json", 0, `"value": "blue"`, ""},
+		{"two\nlines", "put text", 0, "text ok - 1", ""},
+		{"", "get text", 0, `text ok "two\nlines" 1`, ""},
+		{"\xff\x00", "put bytes", 0, "bytes ok", ""},
+		{"", "get bytes", 0, `bytes ok "\xff\x00" 1`, ""},
+		{"", "get bytes -o raw", 0, "\xff\x00", ""},
+		{"", "get bytes -o json", 0, `"value_base64": "/wA="`, ""},
+		{"", "put nothing", 0, "nothing ok", ""},
+		{"", "get nothing", 0, `nothing ok "" 1`, ""},
+		{"", "get nothing -o json", 0, `"value": ""`, ""},
+		{"", "put dash -- -1", 0, "dash ok", ""},
+		{"", "get dash -o raw", 0, "-1", ""},
+
+		{"", "cas colour red --expect green", 1, "colour not as expected blue 1", ""},
+		{"", "cas colour red --expect blue", 0, "colour ok - 2", ""},
+		{"", "cas colour grey --version 1", 1, "colour not as expected red 2", ""},
+		{"", "cas colour grey --version 2", 0, "colour ok - 3", ""},
+		{"", "cas colour red --absent", 1, "colour not as expected grey 3", ""},
+		{"hello", "cas fresh --absent -o json", 0, `"succeeded": true`, ""},
+		{"", "get fresh -o raw", 0, "hello", ""},
+
+		{"", "incr n", 0, "n ok 1 1", ""},
+		{"", "incr n --by -5", 0, "n ok -4 2", ""},
+		{"", "incr colour", 1, "", "not a decimal number"},
+		{"", "del n", 0, "n ok", ""},
+		{"", "del n", 1, "n not found", ""},
+
+		{"if colour = grey\nthen put a 1\nthen incr b 7", "txn", 0, "then: all conditions held", ""},
+		{"if colour = grey\nthen put a 1\nthen incr b 7", "txn", 0, "put a ok - 2", ""},
+		{"if-version a > 2\nthen del a\nelse get b # why", "txn", 1, "get b ok 14 2", ""},
+		{"then incr colour", "txn", 0, "incr colour not as expected", ""},
+		{"if colour = grey", "txn", 0, "then: all conditions held", ""},
+		{`{"if": [{"key": "a", "value": "1"}], "then": [{"op": "get", "key": "a"}]}`, "txn -o json", 0, `"value": "1"`, ""},
+		{"", "txn /dev/null/none", 1, "", "read the transaction"},
+
+		{"", "status", 0, "3 of 3 replicas answer; quorums: 2 slow, 2 fast", ""},
+		{"", "status -o json", 0, `"reachable": true`, ""},
+		{"", "put " + strings.Repeat("k", 5000) + " v", 1, "", "invalid request"},
+		{strings.Repeat("v", 300_000), "put big", 1, "", "longer than"},
+	} {
+		got := invoke(t.Context(), c.in, env, strings.Fields(c.args)...)
+		if got.code != c.code || !strings.Contains(squeeze(got.out), squeeze(c.says)) ||
+			!strings.Contains(got.err, c.errs) || c.errs == "" && got.err != "" {
+			t.Errorf("step %d, %.60s: %+v, want code %d, output %q, error %q", i, c.args, got, c.code, c.says, c.errs)
+		}
+	}
+}
+
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// TestUsage: what is wrong with the words of a command ends with code 2, whatever the cluster does.
+func TestUsage(t *testing.T) {
+	profile := map[string]string{profileEnv: "does-not-matter.yaml"}
+	for _, c := range []struct {
+		in, args, says string
+	}{
+		{"", "paint", `unknown command "paint"`},
+		{"", "get", "accepts 1 arg"},
+		{"", "get a b", "accepts 1 arg"},
+		{"", "put", "accepts between 1 and 2 arg"},
+		{"", "get a -o xml", `--output "xml": need table, json or raw`},
+		{"", "put a b -o raw", `--output "raw": need table or json`},
+		{"", "get a --timeout 0s", "need at least 1ms"},
+		{"", "get a --timeout soon", "invalid argument"},
+		{"", "get a --colour", "unknown flag: --colour"},
+		{"", "cas a b", "at least one of the flags"},
+		{"", "cas a b --expect x --absent", "none of the others can be"},
+		{"", "cas a b --version -1", "invalid argument"},
+		{"", "incr a --by x", "invalid argument"},
+		{"", "incr a -5", "unknown shorthand flag"},
+		{"", "txn", "the transaction is empty"},
+		{"maybe put a b", "txn", "line 1 of the transaction"},
+		{"{", "txn", "not as JSON should be"},
+		{"", "txn a b", "accepts at most 1 arg"},
+		{"", "init", `required flag(s) "dir" not set`},
+		{"", "init --dir d extra", "unknown command"},
+		{"", "init --dir d --f many", `--f "many": need a number or auto`},
+		{"", "init --dir d --e -1", `--e "-1": need a number or auto`},
+		{"", "init --dir d --addr a:1 --host b", "none of the others can be"},
+		{"", "serve --limits-queue many", `"many" is not a whole number`},
+		{"", "serve here", "unknown command"},
+		{"", "status all", "unknown command"},
+	} {
+		got := invoke(t.Context(), c.in, profile, strings.Fields(c.args)...)
+		if got.code != exitUsage || !strings.Contains(got.err, c.says) || got.out != "" {
+			t.Errorf("%s: %+v, want code 2 and %q", c.args, got, c.says)
+		}
+	}
+	if got := invoke(t.Context(), "", nil, "get", "a"); got.code != exitUsage || !strings.Contains(got.err, profileEnv) {
+		t.Errorf("no profile: %+v", got)
+	}
+	if got := invoke(t.Context(), "", profile, "get", "a"); got.code != exitFailed ||
+		!strings.Contains(got.err, "does-not-matter.yaml") {
+		t.Errorf("no such profile: %+v", got)
+	}
+	if got := invoke(t.Context(), "", nil, "version"); got.code != exitOK || !strings.Contains(got.out, "formats") {
+		t.Errorf("version: %+v", got)
+	}
+	if got := invoke(t.Context(), "", nil); got.code != exitOK || !strings.Contains(got.out, "Exit codes:") {
+		t.Errorf("no command: %+v", got)
+	}
+}
+
+// TestUnreachable asks a port where nobody answers.
+func TestUnreachable(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "c")
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() //nolint:errcheck // nothing is lost
+	if _, err := server.Init(dir, silent.LocalAddr().String()); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{profileEnv: filepath.Join(dir, "client.yaml")}
+	for _, command := range []string{"put a b", "get a", "status"} {
+		args := append(strings.Fields(command), "--timeout", "50ms")
+		if got := invoke(t.Context(), "", env, args...); got.code != exitUnavailable ||
+			!strings.Contains(got.err, silent.LocalAddr().String()) {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+}
+
+// TestCodeOf is the table of the help.
+func TestCodeOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+	}{
+		{io.ErrUnexpectedEOF, exitFailed},
+		{&clients.Error{Code: clients.CodeInvalid, Outcome: clients.NotApplied}, exitFailed},
+		{&clients.Error{Code: clients.CodeCanceled, Outcome: clients.NotApplied}, exitFailed},
+		{&clients.Error{Code: clients.CodeProtocol, Outcome: clients.Applied}, exitFailed},
+		{&clients.Error{Code: clients.CodeTimeout, Outcome: clients.Applied}, exitFailed},
+		{&clients.Error{Code: clients.CodeTimeout, Outcome: clients.Unknown}, exitUnknown},
+		{&clients.Error{Code: clients.CodeCanceled, Outcome: clients.Unknown}, exitUnknown},
+		{fmt.Errorf("at last: %w", &clients.Error{Code: clients.CodeInternal, Outcome: clients.Unknown}), exitUnknown},
+		{&clients.Error{Code: clients.CodeTimeout, Outcome: clients.NotApplied}, exitUnavailable},
+		{&clients.Error{Code: clients.CodeOverloaded, Outcome: clients.NotApplied}, exitUnavailable},
+		{&clients.Error{Code: clients.CodeUnavailable, Outcome: clients.NotApplied}, exitUnavailable},
+		{&clients.Error{Code: clients.CodeInternal, Outcome: clients.NotApplied}, exitUnavailable},
+	} {
+		if got := codeOf(c.err); got != c.code {
+			t.Errorf("%v: code %d, want %d", c.err, got, c.code)
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for _, c := range []struct{ value, shown string }{
+		{"plain", "plain"}, {"two words", "two words"}, {"日本", "日本"}, {`in"side`, `in"side`},
+		{"", `""`}, {"-", `"-"`}, {`"quoted"`, `"\"quoted\""`}, {" edge", `" edge"`}, {"a\tb", `"a\tb"`},
+		{"\x1b[31mred", `"\x1b[31mred"`}, {"\xff", `"\xff"`}, {"right\u202eleft", `"right\u202eleft"`},
+	} {
+		if got := printable([]byte(c.value)); got != c.shown {
+			t.Errorf("%q is shown as %s, want %s", c.value, got, c.shown)
+		}
+	}
+}
+
+// TestStatusTable draws what a live cluster rarely shows.
+func TestStatusTable(t *testing.T) {
+	peer := server.PeerStatus{Replica: 2, Addr: "b:1", Up: true, RTTMicros: 70_500}
+	status := server.Status{
+		Replica: 1, Name: "paris", Cluster: "c0ffee", UptimeMS: 3_600_500, FastQuorum: 2, SlowQuorum: 2,
+		Executed: []uint64{10, 4, 0}, Tops: []uint64{12, 4, 1}, Pending: 2, InFlight: 1, Queued: 4,
+		Led: 12, Fast: 3, Slow: 1, DiskBytes: 5 << 20, DiskFree: 100 << 30, NoRoom: "disk is full", Admitted: true,
+		Peers: []server.PeerStatus{peer, {Replica: 3, Suspected: true, Up: true}},
+	}
+	fresh := server.Status{Replica: 3, Cluster: "c0ffee", Peers: []server.PeerStatus{{Replica: 1}, {Replica: 2, Up: true}}}
+	all := []replicaStatus{
+		{Replica: 1, Name: "paris", Addr: "a:1", Reachable: true, Status: &status},
+		{Replica: 2, Addr: "b:1", Error: "deadline"},
+		{Replica: 3, Addr: "c:1", Reachable: true, Status: &fresh},
+	}
+	var out bytes.Buffer
+	if err := showStatus(&shell{out: &out}, all); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"cluster c0ffee: 2 of 3 replicas answer",
+		"1 paris a:1 disk full 1h0m0s [10 4 0] 3 12 75.0% 7 5.0MiB 100GiB",
+		"2 - b:1 unreachable - - - - - - - -",
+		"3 - c:1 waits for a quorum 0s [] 0 0 - 0 0B 0B",
+		"from 1 - 70.5ms suspected",
+		"from 3 down ? -",
+		"replica 1 takes no work: disk is full",
+	} {
+		if !strings.Contains(squeeze(out.String()), line) {
+			t.Errorf("the table lacks %q:\n%s", line, out.String())
+		}
+	}
+	err := showStatus(&shell{out: io.Discard}, []replicaStatus{{Replica: 1}})
+	if failed, ok := errors.AsType[*failure](err); !ok || failed.code != exitUnavailable {
+		t.Errorf("nobody answers: %v", err)
+	}
+	if _, err := json.Marshal(all); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMembersOf(t *testing.T) {
+	peers := []server.PeerStatus{{Replica: 1, Addr: "a"}, {Replica: 4, Addr: "d"}}
+	for self, want := range map[uint32]string{2: "[1 2 4]", 5: "[1 4 5]"} {
+		var ids []uint32
+		for _, one := range membersOf(&server.Status{Replica: epaxos.ReplicaID(self), Peers: peers}) {
+			ids = append(ids, uint32(one.Replica))
+		}
+		if fmt.Sprint(ids) != want {
+			t.Errorf("members seen by %d: %v", self, ids)
+		}
+	}
+}
+
+// TestCancelled ends a command that waits, as an interrupt does.
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := filepath.Join(t.TempDir(), "c")
+	if _, err := server.Init(dir, "127.0.0.1:9"); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(10*time.Millisecond, cancel)
+	got := invoke(ctx, "", map[string]string{profileEnv: filepath.Join(dir, "client.yaml")}, "put", "a", "b")
+	if got.code != exitUnavailable {
+		t.Errorf("%+v", got)
+	}
+}

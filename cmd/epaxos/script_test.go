@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestParseScript reads each transaction in both forms; they must mean the same.
+func TestParseScript(t *testing.T) {
+	for _, c := range []struct{ name, lines, json string }{
+		{"value", "if a = 1", `{"if": [{"key": "a", "value": "1"}]}`},
+		{"relation", "if a != 1\nif a < 2\nif a > 0",
+			`{"if": [{"key":"a","relation":"!=","value":"1"},{"key":"a","relation":"<","value":"2"},
+			{"key":"a","relation":">","value":"0"}]}`},
+		{"version", "if-version a > 3", `{"if": [{"key": "a", "relation": ">", "version": 3}]}`},
+		{"branches", "then put a 1\nelse del a\nthen get b\nthen incr c\nelse incr c -2",
+			`{"then": [{"op":"put","key":"a","value":"1"}, {"op":"get","key":"b"}, {"op":"incr","key":"c"}],
+			"else": [{"op":"del","key":"a"}, {"op":"incr","key":"c","delta":-2}]}`},
+		{"blanks", "\n\t then  put \t a 1 # comment\r\n# comment\n", `{"then": [{"op":"put","key":"a","value":"1"}]}`},
+		{"quotes", `then put "a b" "x\ty # \""`, `{"then": [{"op":"put","key":"a b","value":"x\ty # \""}]}`},
+		{"empty value", `then put a ""`, `{"then": [{"op":"put","key":"a","value":""}]}`},
+		{"bytes", `then put a "\xff\x00"`, `{"then": [{"op":"put","key":"a","value_base64":"/wA="}]}`},
+		{"hash inside a word", "then put a b#c", `{"then": [{"op":"put","key":"a","value":"b#c"}]}`},
+	} {
+		lines, err := parseScript([]byte(c.lines))
+		if err != nil {
+			t.Errorf("%s: lines: %v", c.name, err)
+			continue
+		}
+		body, err := parseScript([]byte(" \n" + c.json))
+		if err != nil {
+			t.Errorf("%s: JSON: %v", c.name, err)
+			continue
+		}
+		a, _ := json.Marshal(lines)
+		b, _ := json.Marshal(body)
+		if string(a) != string(b) {
+			t.Errorf("%s: lines mean %s, JSON means %s", c.name, a, b)
+		}
+	}
+}
+
+func TestParseScriptRefused(t *testing.T) {
+	for _, c := range []struct{ text, says string }{
+		{"", "is empty"},
+		{"# nothing", "is empty"},
+		{"{}", "is empty"},
+		{"put a b", `line 1 of the transaction: begins with "put"`},
+		{"then put a 1\nor", "line 2 of the transaction"},
+		{"then", "names no operation"},
+		{"then paint a", `"paint": need get, put, del or incr`},
+		{"then put a", "put has 1 words after it"},
+		{"then put a two words", "quote what has blanks"},
+		{"then get a b", "get has 2 words after it"},
+		{"then incr a b", `"b" is not a whole number`},
+		{"then incr a 9223372036854775808", "is not a whole number"},
+		{"if a", "if has 1 words after it"},
+		{"if a ~ b", `relation "~"`},
+		{"if-version a = x", `version "x"`},
+		{"if-version a = -1", `version "-1"`},
+		{`then put "a b`, "do not close"},
+		{`then put "a"b c`, "without a blank"},
+		{`then put "\q" c`, "do not close, or hold"},
+		{`{"then": [{"op": "get", "key": "a"}]} x`, "goes on after"},
+		{`{"unless": []}`, "unknown field"},
+		{`{"then": [{"op": "get", "key": "a", "value": "b"}]}`, "get takes no value"},
+		{`{"then": [{"op": "put", "key": "a"}]}`, "need one of value and value_base64"},
+		{`{"then": [{"op": "put", "key": "a", "value": "b", "value_base64": "Yg=="}]}`, "need one of"},
+		{`{"else": [{"op": "del", "key": "a", "delta": 1}]}`, "del takes no delta"},
+		{`{"else": [{"op": "swap", "key": "a"}]}`, "operation 1 of else"},
+		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64 and version"},
+		{`{"if": [{"key": "a", "value": "b", "version": 1}]}`, "need one of"},
+		{`{"if": [{"key": "a", "relation": "==", "value": "b"}]}`, `relation "=="`},
+		{`{"then": [{"op": "put", "key": "a", "value_base64": "?"}]}`, "not as JSON should be"},
+	} {
+		s, err := parseScript([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: %+v, %v, want an error about %q", c.text, s, err, c.says)
+		}
+		if _, ok := errors.AsType[*usageError](err); err != nil && !ok {
+			t.Errorf("%q: %v is not about usage", c.text, err)
+		}
+	}
+}
+
+// FuzzParseScript: no text makes the parser panic, and what it accepts is complete.
+func FuzzParseScript(f *testing.F) {
+	for _, seed := range []string{
+		"if a = 1\nthen put \"b\\x00\" 2\nelse incr c -3", `{"if":[{"key":"a","version":0}],"then":[{"op":"get","key":"a"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		s, err := parseScript(content)
+		if err != nil {
+			return
+		}
+		for i := range s.If {
+			if c := &s.If[i]; relations[c.Relation] == 0 || c.Version == nil && c.given() != 1 {
+				t.Errorf("accepted %+v", c)
+			}
+			s.If[i].compare()
+		}
+		for _, one := range append(s.Then, s.Else...) {
+			one.operation()
+		}
+	})
+}
