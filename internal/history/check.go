@@ -144,8 +144,12 @@ func (p *piece) check(deadline time.Time) Verdict {
 	}
 	history := make([]porcupine.Operation, len(p.operations))
 	for i, o := range p.operations {
+		place := 0
+		if p.ordered {
+			place = i + 1
+		}
 		history[i] = porcupine.Operation{
-			ClientId: o.Client, Input: o, Call: int64(o.Call), Return: int64(o.Return),
+			ClientId: o.Client, Input: step{o, place}, Call: int64(o.Call), Return: int64(o.Return),
 		}
 	}
 	switch porcupine.CheckOperationsTimeout(model(p.initial), history, left) {

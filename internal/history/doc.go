@@ -11,8 +11,9 @@
 // quadratic in their number. But each result carries the version of its key, so a write's result
 // is its place in the order. Of a key that saw only gets and puts of distinct values everything is
 // placed by its version, also those writes of unknown outcome whose value or version somebody saw
-// (place). The history is then cut into pieces of some hundred versions (cut), and Porcupine
-// searches each of them from the state that the piece before leaves. Any other key is searched whole.
+// (place). The history is then cut into pieces of some hundred versions (cut), and what is left to
+// Porcupine is to find that one order possible, piece by piece, each from the state that the one
+// before leaves. Any other key is searched whole.
 //
 // # What is absent
 //

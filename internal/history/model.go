@@ -17,23 +17,39 @@ type state struct {
 	value   string
 }
 
+// step is an operation with its place in the order, where that is known; else the place is 0.
+type step struct {
+	*Operation
+	place int
+}
+
+// progress is the state of a search: of the key, and how many operations with a place have come.
+type progress struct {
+	state
+	placed int
+}
+
 // model is the specification of one key, written independently of the machine that ships, so that
 // a fault of that one shows.
 func model(initial state) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return initial },
+		Init: func() any { return progress{state: initial} },
 		Step: func(before, input, _ any) (bool, any) {
-			operation := input.(*Operation)
-			want, after := before.(state).apply(&operation.Op)
-			if operation.Outcome == wire.OutcomeUnknown {
-				return true, after // it is free to come last, where nobody sees it
+			now, operation := before.(progress), input.(step)
+			if operation.place > 0 {
+				if operation.place != now.placed+1 {
+					return false, nil
+				}
+				now.placed++
 			}
-			return same(&want, &operation.Result), after
+			want, after := now.apply(&operation.Op)
+			now.state = after
+			if operation.Outcome == wire.OutcomeUnknown {
+				return true, now // it is free to come last, where nobody sees it
+			}
+			return same(&want, &operation.Result), now
 		},
-		Hash: func(s any) uint64 { return s.(state).version },
-		DescribeOperation: func(input, _ any) string {
-			return describe(input.(*Operation))
-		},
+		Hash: func(s any) uint64 { return s.(progress).version },
 	}
 }
 

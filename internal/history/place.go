@@ -7,10 +7,11 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// piece is a part of the history of one key whose first version follows a known state.
+// piece is a part of the history of one key that begins at a known state.
 type piece struct {
 	initial    state
 	operations []*Operation
+	ordered    bool // the operations can take effect in this order only
 }
 
 // pieceOperations is how long a piece is at least: long enough that cutting costs little, short
@@ -95,25 +96,27 @@ func (o *Operation) at(version uint64) *Operation {
 	return &known
 }
 
-// cut splits placed operations where the version changes. Every operation of a piece comes before
-// every one of the next in any order that explains the results.
+// cut puts placed operations into the only order that can explain their results, and splits it where
+// the version changes. Gets that saw one version commute, so they may as well come as they were
+// called: none of them can have ended before one that was called earlier began.
 func cut(operations []*Operation) []piece {
 	slices.SortStableFunc(operations, func(a, b *Operation) int {
-		return cmp.Or(cmp.Compare(a.Result.Version, b.Result.Version), cmp.Compare(b.Op.Kind, a.Op.Kind))
+		return cmp.Or(cmp.Compare(a.Result.Version, b.Result.Version),
+			cmp.Compare(b.Op.Kind, a.Op.Kind), cmp.Compare(a.Call, b.Call)) // the put of a version comes first
 	})
 	var pieces []piece
 	var last state // what the writes so far leave
 	first, initial := 0, last
 	for i, o := range operations {
 		if i-first >= pieceOperations && o.Result.Version != operations[i-1].Result.Version {
-			pieces = append(pieces, piece{initial, operations[first:i]})
+			pieces = append(pieces, piece{initial, operations[first:i], true})
 			first, initial = i, last
 		}
 		if o.Op.Kind == wire.OpPut {
 			last = state{version: o.Result.Version, value: string(o.Op.Value)}
 		}
 	}
-	pieces = append(pieces, piece{initial, operations[first:]})
+	pieces = append(pieces, piece{initial, operations[first:], true})
 	return pieces
 }
 
