@@ -57,13 +57,6 @@ const (
 // errWrongReplica: the hello does not fit the certificate.
 var errWrongReplica = errors.New("the hello names another replica than the certificate")
 
-var (
-	// ErrStopped: the replica has stopped.
-	ErrStopped = errors.New("the replica has stopped")
-	// ErrForgot: peers remember more of the replica than its directory does, so it must not vote.
-	ErrForgot = node.ErrForgot
-)
-
 // Open starts a replica on its data directory. It returns once the directory is read and the port
 // is open; see Status.Admitted for when the replica takes part. The state machine must be the one that
 // wrote the directory.

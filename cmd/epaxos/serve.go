@@ -15,7 +15,6 @@ import (
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/config"
 	"github.com/264bc8cf/epaxos/server"
-	"github.com/264bc8cf/epaxos/storage"
 )
 
 // drainTime is how long requests under way may take when a replica is told to end.
@@ -78,8 +77,7 @@ func serve(ctx context.Context, sh *shell, settings config.Config) error {
 		settings.Replica, settings.Cluster, settings.Listen)
 	select {
 	case <-replica.Done():
-		fault := errors.Join(replica.Err(), replica.Close())
-		return explained(fmt.Errorf("replica %d stopped: %w", settings.Replica, fault))
+		return explained(fmt.Errorf("replica %d stopped: %w", settings.Replica, replica.Close()))
 	case <-ctx.Done():
 	}
 	restore() // from here on a second signal ends the process at once
@@ -121,13 +119,13 @@ var advice = []struct {
 	text  string
 }{
 	{server.ErrForgot, "What to do: " + retire},
-	{storage.ErrDamaged, "What to do: check the disk. " + retire},
-	{storage.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
+	{server.ErrDamaged, "What to do: check the disk. " + retire},
+	{server.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
 		"replica has a directory and a configuration of its own."},
-	{storage.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
-	{storage.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
+	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
+	{server.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
 		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
-	{storage.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +
+	{server.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +
 		"is lost."},
 	{syscall.EADDRINUSE, "What to do: end the process that uses the address, or correct listen. Is this replica " +
 		"running already?"},

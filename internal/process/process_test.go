@@ -1,6 +1,9 @@
 package process
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -97,4 +100,50 @@ func TestExitCodes(t *testing.T) {
 	c.replicas[2].kill()
 	expect(4, "no replica answered", "put", "colour", "red", "--timeout", "500ms")
 	expect(4, "no replica answered", "status", "--timeout", "500ms")
+}
+
+// TestOldCopy starts a replica on a copy of its directory from before: as it was made, and as it was
+// some writes ago. The others remember what it promised since then, so it stops instead of voting.
+func TestOldCopy(t *testing.T) {
+	c := newCluster(t, 3)
+	victim := c.replicas[2]
+	data := filepath.Join(filepath.Dir(victim.config), "data")
+	copyOf := func(name string) string {
+		to := filepath.Join(c.dir, name)
+		if err := os.CopyFS(to, os.DirFS(data)); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	pristine := copyOf("pristine")
+	c.startAll()
+	l := startLoad(c.ctx, t, c.dial(), writer{replica: 3}, writer{replica: 1})
+	l.await(c.ctx, 20)
+	if code := victim.terminate(); code != 0 {
+		t.Errorf("the replica ended with %d", code)
+	}
+	older := copyOf("older")
+	victim.start()
+	l.await(c.ctx, 40)
+	victim.kill()
+	present := copyOf("present")
+	swap := func(to string) {
+		if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(to))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, old := range []string{pristine, older} {
+		swap(old)
+		victim.start()
+		if code := victim.wait(); code != 1 {
+			t.Errorf("on %s the replica ended with %d", old, code)
+		}
+		if got := victim.log.String(); !strings.Contains(got, "Do not start it on this directory again") {
+			t.Errorf("on %s the replica does not say why:\n%s", old, got)
+		}
+		victim.log.reset()
+	}
+	swap(present)
+	victim.start()
+	c.verify(l)
 }
