@@ -120,7 +120,11 @@ func (r *Replica) concludeValidation(in *instance) {
 		r.want(c.ID)
 	}
 	r.broadcast(0, Waiting{ID: in.id, Count: round.equal})
+	// "To all" is to this replica too: where it leads the recoveries of both sides, neither would
+	// ever hear of the other.
+	in.waiting = max(in.waiting, round.equal)
 	r.concludeAwaiting(in)
+	r.wake(in)
 }
 
 // ruledOut is lines 65-66: a committed instance stands against the proposal, or, with the fewest
