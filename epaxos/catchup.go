@@ -79,7 +79,7 @@ func (r *Replica) Restored(now time.Duration) {
 	r.advance(now)
 	for column := range r.peers {
 		for slot := r.decided[column] + 1; slot <= r.tops[column]; slot++ {
-			if in := r.instances[r.members.ID(column, slot)]; in != nil {
+			if in := r.instances.at(column, slot); in != nil {
 				in.since = now
 				r.watchOver(in)
 			}

@@ -51,7 +51,7 @@ func (r *Replica) publish(in *instance) {
 	}
 	r.ready.Committed = append(r.ready.Committed, decision)
 	for {
-		next := r.instances[r.members.ID(in.column, r.decided[in.column]+1)]
+		next := r.instances.at(in.column, r.decided[in.column]+1)
 		if next == nil || next.phase != Committed {
 			return
 		}

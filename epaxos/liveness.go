@@ -188,7 +188,7 @@ func (r *Replica) Suspect(now time.Duration, id ReplicaID, suspected bool) {
 		return
 	}
 	for slot := r.decided[column] + 1; slot <= r.tops[column]; slot++ {
-		if in := r.instances[r.members.ID(column, slot)]; in != nil {
+		if in := r.instances.at(column, slot); in != nil {
 			r.considerRecovery(in)
 		}
 		if slot-r.decided[column] >= 4*fetchMax {
@@ -247,7 +247,7 @@ func (r *Replica) fetchColumn(column int, first, last Slot) {
 	from := r.source(column, last)
 	for slot := first; slot <= last; slot++ {
 		id := r.members.ID(column, slot)
-		in := r.instances[id]
+		in := r.instances.at(column, slot)
 		if in != nil && in.phase == Committed {
 			continue
 		}
@@ -256,7 +256,7 @@ func (r *Replica) fetchColumn(column int, first, last Slot) {
 		}
 		if in == nil && orphaned {
 			r.want(id)
-			r.instances[id].since = p.stuckSince
+			r.instances.at(column, slot).since = p.stuckSince
 		}
 	}
 }

@@ -211,7 +211,7 @@ func (a *admission) enter(command *Command) {
 func (r *Replica) Executed(now time.Duration, ids []InstanceID) {
 	r.advance(now)
 	for _, id := range ids {
-		in := r.instances[id]
+		in := r.known(id)
 		if in == nil || in.executed {
 			continue
 		}

@@ -66,8 +66,9 @@ type Replica struct {
 	now     time.Duration
 	turn    uint64
 	ready   Ready
+	spare   Ready // the buffers of the turn before
 
-	instances map[InstanceID]*instance
+	instances table
 	nextSlot  Slot
 	tops      Dependencies // highest slot heard of, by column
 	decided   Dependencies // contiguous prefix of committed instances, by column
@@ -126,7 +127,7 @@ func New(config Config) (*Replica, error) {
 	return &Replica{
 		id: config.ID, column: column, members: config.Membership, index: config.Index, rand: config.Rand,
 		timing: config.Timing, turn: 1, nextSlot: 1,
-		instances: map[InstanceID]*instance{}, waiters: map[InstanceID][]*instance{},
+		instances: newTable(n), waiters: map[InstanceID][]*instance{},
 		tops: make(Dependencies, n), decided: make(Dependencies, n), executed: make(Dependencies, n),
 		peers: make([]peer, n), asks: make([][]InstanceID, n), nominate: make([][]InstanceID, n),
 		admission: newAdmission(config.Limits),
@@ -234,18 +235,15 @@ func (r *Replica) Tick(now time.Duration) {
 	r.flushRequests()
 }
 
-// Ready returns what is to be done because of the inputs since the last call, and forgets it.
-// Slices are the caller's.
+// Ready returns what is to be done because of the inputs since the last call, and forgets it. Its
+// slices are valid until the next call: two sets of buffers take turns.
 func (r *Replica) Ready() Ready {
-	ready := r.ready
-	// The next turn is likely as large as this one; growing there step by step costs more than the
-	// rest of the protocol.
+	ready, spare := r.ready, r.spare
 	r.ready = Ready{
-		Records:   make([]Record, 0, len(ready.Records)),
-		Messages:  make([]Envelope, 0, len(ready.Messages)),
-		Learned:   make([]Learned, 0, len(ready.Learned)),
-		Committed: make([]Decision, 0, len(ready.Committed)),
+		Records: spare.Records[:0], Messages: spare.Messages[:0],
+		Learned: spare.Learned[:0], Committed: spare.Committed[:0], Led: spare.Led[:0],
 	}
+	r.spare = ready
 	r.turn++
 	return ready
 }
@@ -279,10 +277,10 @@ func (r *Replica) advance(now time.Duration) { r.now = max(r.now, now) }
 
 // instance finds an instance or starts to know of it.
 func (r *Replica) instance(id InstanceID, column int) *instance {
-	in := r.instances[id]
+	in := r.instances.at(column, id.Slot)
 	if in == nil {
 		in = &instance{id: id, column: column, since: r.now}
-		r.instances[id] = in
+		r.instances.set(in)
 		r.tops[column] = max(r.tops[column], id.Slot)
 	}
 	return in
@@ -298,7 +296,13 @@ func (r *Replica) locate(id InstanceID) *instance {
 }
 
 // known is locate for messages that must not make an instance known.
-func (r *Replica) known(id InstanceID) *instance { return r.instances[id] }
+func (r *Replica) known(id InstanceID) *instance {
+	column, votes := r.members.Column(id.Replica)
+	if !votes || id.Epoch != r.members.Epoch {
+		return nil
+	}
+	return r.instances.at(column, id.Slot)
+}
 
 // learn records the initial command. From here on the instance is reported to every interfering
 // command (rule D3).

@@ -53,7 +53,7 @@ func (r *Replica) installInitial(in *instance, command *Command, initial Depende
 
 	var against []Conflict
 	for _, position := range r.index.Above(command.Footprint, initial) {
-		other := r.instances[r.members.ID(position.Column, position.Slot)]
+		other := r.instances.at(position.Column, position.Slot)
 		if other == nil || other == in {
 			continue
 		}
@@ -191,7 +191,7 @@ func (r *Replica) concludeAwaiting(in *instance) {
 	}
 	harmless := 0
 	for _, c := range round.against {
-		other := r.instances[c.ID]
+		other := r.known(c.ID)
 		switch {
 		case other == nil:
 		case other.phase == Committed && (other.noOp || other.deps.Covers(in.column, in.id.Slot)):

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -31,7 +32,7 @@ func (u *unsaved) touch(now time.Duration) {
 const groupOverhead = 16 << 10
 
 // Save makes the turn durable as far as its messages and decisions rely on it, and returns the
-// messages, which may leave now. While the disk is full nothing leaves and the turn is kept for
+// messages, which may leave now and are valid until the next call. While the disk is full nothing leaves and the turn is kept for
 // the next call. An error is final.
 func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 	n.advance(now)
@@ -72,6 +73,9 @@ func (n *Node) NoRoom() error { return n.noRoom }
 func (n *Node) settle(err error) error {
 	if errors.Is(err, storage.ErrNoSpace) {
 		n.noRoom = err
+		p := &n.pending
+		p.Messages, p.Led = slices.Clone(p.Messages), slices.Clone(p.Led)
+		p.Learned, p.Committed = slices.Clone(p.Learned), slices.Clone(p.Committed)
 		return nil
 	}
 	n.fault = err
@@ -103,11 +107,17 @@ func (n *Node) takeReady() {
 	p.Led = joined(p.Led, ready.Led)
 }
 
+// joined keeps what waits over several turns in memory of its own; what is done with in its turn
+// stays in the core's.
 func joined[T any](a, b []T) []T {
-	if len(a) == 0 {
+	switch {
+	case len(a) == 0:
 		return b
+	case len(b) == 0:
+		return a
+	default:
+		return append(slices.Clip(a), b...)
 	}
-	return append(a, b...)
 }
 
 // flush saves all records, and with them the applied state if asked to or if much of it waits.
