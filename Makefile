@@ -7,7 +7,7 @@ TIME     ?= 30s
 PACKAGES ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim fuzz process bench demo cluster soak clean
+.PHONY: help build check test race golden sim schedules fuzz process bench demo cluster soak clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,15 +25,21 @@ race: ## all tests under the race detector
 	.ci/run race
 
 golden: ## rewrite golden files and docs/configuration.md; review the diff
-	UPDATE_GOLDEN=1 $(GO) test -count=1 ./...
+	UPDATE_GOLDEN=1 $(GO) test -count=1 $$(grep -rl UPDATE_GOLDEN --include='*_test.go' . | xargs -n1 dirname | sort -u)
 
-sim: ## simulated cluster: SEED= replays one seed, RUNS= tries that many
-	$(GO) test -count=1 -timeout 0 -run TestSeeds ./internal/sim -args $(if $(SEED),-seed=$(SEED)) $(if $(RUNS),-runs=$(RUNS))
+# Behind -args, since go test has a -trace of its own.
+sim: ## simulated clusters: SEED= replays one seed, RUNS= tries that many
+	$(GO) test -count=1 -timeout 0 -v -run TestSeeds ./internal/sim -args \
+		$(if $(SEED),-seed=$(SEED) -trace) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
+
+schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for each size of cluster
+	$(GO) test -count=1 -timeout 0 -v -run TestRandomSchedules ./epaxos -args \
+		$(if $(SEED),-seed=$(SEED)) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
 
 fuzz: ## every fuzz target for TIME= each
 	FUZZ_TIME=$(TIME) .ci/run fuzz
 
-process: ## real processes: kill -9, restart, verify the history
+process: ## real processes: kill -9, restart, an old disk, exit codes
 	$(GO) test -count=1 -timeout 20m ./internal/process
 
 bench: ## benchmarks beside the code
@@ -42,13 +48,14 @@ bench: ## benchmarks beside the code
 demo: ## a cluster in this process, with load, for ten seconds
 	$(GO) run ./cmd/epaxos demo --duration 10s --verify
 
-cluster: build ## three replicas on this machine, until interrupted
-	bin/epaxos demo --replicas 3 --duration 0s
+cluster: build ## three replicas in one process, until interrupted, after a second of load
+	bin/epaxos demo --replicas 3 --rtt none --duration 1s --keep
 
 soak: ## the long proofs: many seeds, half an hour per fuzz target
 	$(MAKE) sim RUNS=100000
+	$(MAKE) schedules RUNS=100000
 	$(MAKE) fuzz TIME=30m
 
 clean: ## remove what the other targets made
-	rm -rf bin cluster
+	rm -rf bin
 	$(GO) clean -testcache -fuzzcache
