@@ -18,6 +18,9 @@ type Result struct {
 	Found bool
 	// Value after the operation, of Get, Increment and a compare-and-set that found something else.
 	Value []byte
+	// Omitted: the operation was done, but its Value is left out, because the values that the
+	// transaction returns exceed 512 KiB. Read the key by itself.
+	Omitted bool
 	// Version is the number of writes since the key was created; 0 if it does not exist.
 	Version uint64
 
@@ -104,7 +107,8 @@ func (c *Client) execute(ctx context.Context, op *wire.Op, readOnly bool) (wire.
 
 func publicResult(r *wire.Result, reply Reply) Result {
 	return Result{
-		Succeeded: r.Status == wire.OpOK, Found: r.Found, Value: r.Value, Version: r.Version,
+		Succeeded: r.Status == wire.OpOK || r.Status == wire.OpTooLarge, Omitted: r.Status == wire.OpTooLarge,
+		Found: r.Found, Value: r.Value, Version: r.Version,
 		Replica: reply.Replica, Fast: reply.Fast,
 	}
 }

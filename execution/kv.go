@@ -232,7 +232,7 @@ func (r *kvRun) transaction(op *wire.Op) wire.Result {
 			break
 		}
 	}
-	branch := op.Then
+	branch, size := op.Then, 0
 	if !result.Succeeded {
 		branch = op.Else
 	}
@@ -241,7 +241,13 @@ func (r *kvRun) transaction(op *wire.Op) wire.Result {
 			r.fail(errors.New("kv: a transaction inside a transaction was admitted"))
 			break
 		}
-		result.Results = append(result.Results, r.apply(&branch[i]))
+		one := r.apply(&branch[i])
+		if size+len(one.Value) > wire.ResultMax {
+			// The operation stands; an answer that fits in no frame would never arrive.
+			one.Status, one.Value = wire.OpTooLarge, nil
+		}
+		size += len(one.Value)
+		result.Results = append(result.Results, one)
 	}
 	return result
 }

@@ -379,3 +379,27 @@ func BenchmarkPut(b *testing.B) {
 		}
 	}
 }
+
+// TestTransactionResultIsBounded: reads beyond the limit tell so instead of making an answer that no
+// frame carries; nothing else changes.
+func TestTransactionResultIsBounded(t *testing.T) {
+	kv := newKV(t)
+	value := strings.Repeat("x", wire.ValueMax)
+	var ops []wire.Op
+	for _, key := range []string{"a", "b", "c", "d"} {
+		kv.do(put(key, value))
+		ops = append(ops, get(key))
+	}
+	ops = append(ops, put("a", "y"))
+	result := kv.do(wire.Op{Kind: wire.OpTxn, Then: ops})
+	total, omitted := 0, 0
+	for _, r := range result.Results {
+		total += len(r.Value)
+		if r.Status == wire.OpTooLarge {
+			omitted++
+		}
+	}
+	if total > wire.ResultMax || omitted != 2 || result.Results[4].Version != 2 {
+		t.Errorf("%d bytes of values, %d left out, last version %d", total, omitted, result.Results[4].Version)
+	}
+}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
+
+	"github.com/264bc8cf/epaxos/epaxos"
 )
 
 // ErrMalformed is wrapped by every error of a decoder.
@@ -25,6 +27,8 @@ type decoder struct {
 	in   input
 	what string // the message being read, for errors
 	err  error
+
+	chunk epaxos.Dependencies // memory for vectors; what is cut off is never touched again
 }
 
 // input is the io.Reader and io.ByteScanner that the library reads from without a buffer of its own.

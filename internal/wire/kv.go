@@ -57,6 +57,7 @@ const (
 	OpOK            OpStatus = iota + 1
 	OpCompareFailed          // nothing was written; Value and Version show what was found
 	OpWrongType              // increment of a value that is not a decimal number; nothing was written
+	OpTooLarge               // done, but its value is left out: the results of the transaction exceed ResultMax
 )
 
 // Result is the answer of the key-value machine to one Op.

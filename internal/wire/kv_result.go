@@ -36,7 +36,7 @@ func (e *encoder) result(r *Result) {
 func (d *decoder) result(txn bool) Result {
 	extra := d.fields("result", resultFields)
 	r := Result{
-		Status:    OpStatus(d.uint("status", uint64(OpOK), uint64(OpWrongType))),
+		Status:    OpStatus(d.uint("status", uint64(OpOK), uint64(OpTooLarge))),
 		Found:     d.bool("found"),
 		Value:     d.view("value", ValueMax),
 		Version:   d.uint64("version"),

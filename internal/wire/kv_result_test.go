@@ -30,7 +30,7 @@ var resultCodec = codec[Result]{
 
 func drawResult(t *rapid.T) Result {
 	return Result{
-		Status: OpStatus(drawNumber(t, uint64(OpOK), uint64(OpWrongType))), Found: rapid.Bool().Draw(t, "found"),
+		Status: OpStatus(drawNumber(t, uint64(OpOK), uint64(OpTooLarge))), Found: rapid.Bool().Draw(t, "found"),
 		Value: drawBytes(t), Version: drawNumber(t, 0, math.MaxUint64), Succeeded: rapid.Bool().Draw(t, "succeeded"),
 	}
 }
@@ -42,7 +42,7 @@ func TestResultRefused(t *testing.T) {
 	ok := Result{Status: OpOK}
 	nested := Result{Status: OpOK, Results: []Result{{Status: OpOK, Results: []Result{ok}}}}
 	many := Result{Status: OpOK, Results: repeat(ok, OpsMax+1)}
-	for _, r := range []Result{{}, {Status: OpWrongType + 1}, nested, many} {
+	for _, r := range []Result{{}, {Status: OpTooLarge + 1}, nested, many} {
 		if got, err := DecodeResult(AppendResult(nil, &r)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("got %+v, %v", got, err)
 		}

@@ -18,9 +18,10 @@ const (
 	RequestsMax  = 1024 // requests in one command
 	FootprintMax = 4096 // accesses of one command
 
-	KeyMax   = 4096      // bytes of a key of the key-value machine
-	ValueMax = 256 << 10 // bytes of a value of the key-value machine
-	OpsMax   = 128       // comparisons, and operations of each branch, in one transaction
+	KeyMax    = 4096      // bytes of a key of the key-value machine
+	ValueMax  = 256 << 10 // bytes of a value of the key-value machine
+	ResultMax = 512 << 10 // bytes of the values in the results of one transaction
+	OpsMax    = 128       // comparisons, and operations of each branch, in one transaction
 
 	NameMax     = 64   // bytes of the name of a client or a member
 	EndpointMax = 256  // bytes of host:port

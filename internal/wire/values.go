@@ -135,6 +135,23 @@ func (e *encoder) dependencies(deps epaxos.Dependencies) {
 	}
 }
 
+// vectorChunk is how many slots are allocated at a time: the vectors of a frame are many and small,
+// and live about as long as one another.
+const vectorChunk = 128
+
+// vector cuts a vector from the running chunk. What is left serves the next message.
+func (d *decoder) vector(n int) epaxos.Dependencies {
+	if n == 0 {
+		return epaxos.Dependencies{} // nil would mean unknown
+	}
+	if cap(d.chunk)-len(d.chunk) < n {
+		d.chunk = make(epaxos.Dependencies, 0, max(n, vectorChunk))
+	}
+	from := len(d.chunk)
+	d.chunk = d.chunk[:from+n]
+	return d.chunk[from : from+n : from+n]
+}
+
 func (d *decoder) dependencies(field string) epaxos.Dependencies {
 	if d.nil(field) {
 		return nil
@@ -143,7 +160,7 @@ func (d *decoder) dependencies(field string) epaxos.Dependencies {
 	if !d.ok() {
 		return nil
 	}
-	deps := make(epaxos.Dependencies, n)
+	deps := d.vector(n)
 	for i := range deps {
 		deps[i] = epaxos.Slot(d.uint64(field))
 	}
