@@ -77,7 +77,7 @@ func (r *Replica) owns(from int, ballot Ballot, in *instance) bool {
 	if ballot.IsZero() {
 		return from == in.column
 	}
-	return ballot.Replica == r.members.Voters[from]
+	return ballot.Replica == r.members.Voters[from] && ballot.Number <= numberMax
 }
 
 // abandonBelow ends a round of this replica that a higher ballot has overtaken.

@@ -77,14 +77,11 @@ func (r *Replica) onGossip(from int, m Gossip) bool {
 // remember, and a second value at one ballot breaks agreement (rule S4).
 func (r *Replica) Restored(now time.Duration) {
 	r.advance(now)
-	for column := range r.peers {
-		for slot := r.decided[column] + 1; slot <= r.tops[column]; slot++ {
-			if in := r.instances.at(column, slot); in != nil {
-				in.since = now
-				r.watchOver(in)
-			}
-		}
+	for _, in := range r.restored {
+		in.since = now
+		r.watchOver(in)
 	}
+	r.restored = nil
 }
 
 // Forgotten reports an instance of this replica that peers know and it does not: its disk has lost

@@ -172,7 +172,7 @@ func chooseValue(members Membership, leader int, replies []*RecoverReply) choice
 // onRefusal gives way to a higher ballot; the next attempt jumps over it.
 func (r *Replica) onRefusal(m Refusal) bool {
 	in := r.known(m.ID)
-	if in == nil {
+	if in == nil || m.Promised.Number > numberMax {
 		return false
 	}
 	if in.refused.Less(m.Promised) {

@@ -76,6 +76,7 @@ type Replica struct {
 
 	admission admission
 
+	restored   []*instance                // between Restore and Restored, in the order of their records
 	watch      fifo                       // undecided instances, by the time of their next look
 	impatient  []*instance                // slow quorum reached, fast path still possible
 	waiters    map[InstanceID][]*instance // recoveries that wait for the decision of an instance
@@ -142,7 +143,11 @@ func (r *Replica) Restore(record Record) error {
 		return fmt.Errorf("saved record of %v does not belong to epoch %d with voters %v",
 			record.ID, r.members.Epoch, r.members.Voters)
 	}
+	known := r.known(record.ID) != nil
 	in := r.instance(record.ID, column)
+	if !known {
+		r.restored = append(r.restored, in)
+	}
 	in.phase, in.promised, in.accepted, in.noOp = record.Phase, record.Promised, record.Accepted, record.NoOp
 	in.deps = record.Deps
 	if record.Initial != nil {
@@ -286,10 +291,14 @@ func (r *Replica) instance(id InstanceID, column int) *instance {
 	return in
 }
 
+// numberMax bounds slots and the numbers of ballots that a peer may name. Nobody counts that far, and
+// the one after the greatest number would be 0: a promise that goes back.
+const numberMax = 1 << 62
+
 // locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch.
 func (r *Replica) locate(id InstanceID) *instance {
 	column, votes := r.members.Column(id.Replica)
-	if !votes || id.Epoch != r.members.Epoch || id.Slot == 0 {
+	if !votes || id.Epoch != r.members.Epoch || id.Slot == 0 || id.Slot > numberMax {
 		return nil
 	}
 	return r.instance(id, column)

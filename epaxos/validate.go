@@ -48,7 +48,9 @@ func (r *Replica) onValidate(from int, m Validate) bool {
 // never be counted as pre-accepted (rule V2).
 func (r *Replica) installInitial(in *instance, command *Command, initial Dependencies) []Conflict {
 	r.learn(in, command)
-	in.initial = initial
+	if in.initial == nil {
+		in.initial = initial
+	}
 	r.save(in, true)
 
 	var against []Conflict
