@@ -29,7 +29,8 @@ type Store interface {
 	Close() error
 }
 
-// Batch is what one turn saves. Group gets the number LastGroup()+1.
+// Batch is what one turn saves. Group gets the number LastGroup()+1. A store keeps nothing of it after
+// Save has returned.
 type Batch struct {
 	Group  []byte
 	Writes []Write

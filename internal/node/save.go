@@ -19,6 +19,7 @@ type unsaved struct {
 	since    time.Duration       // when the oldest of these came up; meaningful while dirty
 	dirty    bool
 	batches  []storage.Batch     // sealed, in the order they must be saved
+	spare    []byte              // memory of a group that is saved, for the next one
 	prefix   epaxos.Dependencies // what is executed durably once batches are saved; nil if unchanged
 }
 
@@ -128,6 +129,7 @@ func (n *Node) flush(state bool) error {
 		if err := n.config.Store.Save(u.batches[0]); err != nil {
 			return fmt.Errorf("save group %d: %w", n.config.Store.LastGroup()+1, err)
 		}
+		u.spare = u.batches[0].Group[:0]
 		u.batches = u.batches[1:]
 	}
 	u.batches = nil
@@ -163,7 +165,7 @@ func (n *Node) seal(withState bool) {
 			cut(len(u.ends))
 		}
 		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, executed: u.executed, writes: writes})
-		u.executed, u.prefix = nil, n.config.Orderer.Executed()
+		u.executed, u.prefix = u.executed[:0], n.config.Orderer.Executed()
 	} else {
 		cut(len(u.ends))
 	}
@@ -179,7 +181,8 @@ type sealed struct {
 }
 
 func (n *Node) sealGroup(s sealed) {
-	group := wire.AppendGroupRecords(nil, s.records, s.count, s.executed, n.takeHeard())
+	group := wire.AppendGroupRecords(n.unsaved.spare, s.records, s.count, s.executed, n.takeHeard())
+	n.unsaved.spare = nil
 	n.unsaved.batches = append(n.unsaved.batches, storage.Batch{Group: group, Writes: s.writes})
 }
 
