@@ -34,7 +34,7 @@ type cluster struct {
 	tracing   bool // formatting takes most of a run, so only a run that failed is traced
 	trace     []string
 	answered  map[epaxos.ProposalID]bool
-	attempts  attempts
+	ledger    *ledger
 	total     epaxos.Stats
 }
 
@@ -81,7 +81,7 @@ func newCluster(t testing.TB, seed uint64, m epaxos.Membership) *cluster {
 	c := &cluster{
 		t: t, members: m, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible
 		decisions: map[epaxos.InstanceID]epaxos.Decision{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
-		answered: map[epaxos.ProposalID]bool{}, attempts: attempts{},
+		answered: map[epaxos.ProposalID]bool{}, ledger: newLedger(m),
 	}
 	for range m.Voters {
 		c.sites = append(c.sites, &site{disk: newDisk()})
@@ -167,6 +167,12 @@ func (c *cluster) turn(i int) {
 			return
 		}
 		c.must(s.disk.save(ready.Records, ready.MustSync))
+		c.ledger.saved(c.members.Voters[i], ready.Records)
+		for _, r := range ready.Records {
+			if _, known := c.decisions[r.ID]; r.Phase == epaxos.Committed && !known {
+				c.must(c.ledger.decided(r))
+			}
+		}
 		for _, l := range ready.Led {
 			c.must(s.disk.forbidsAnswer(c.members, l))
 		}
@@ -281,7 +287,7 @@ func (c *cluster) checkAgreement(i int, d epaxos.Decision) {
 func (c *cluster) send(e epaxos.Envelope) {
 	from, _ := c.members.Column(e.From)
 	c.must(c.sites[from].disk.forbids(e.Message))
-	c.must(c.attempts.watch(e.Message))
+	c.must(c.ledger.sent(e))
 	copies := 1
 	if !c.healed && c.rand.Float64() < c.chaos.loss {
 		copies = 0

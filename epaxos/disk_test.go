@@ -2,6 +2,7 @@ package epaxos_test
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 )
@@ -101,33 +102,111 @@ func (d *disk) forbidsAnswer(m epaxos.Membership, l epaxos.Led) string {
 	return ""
 }
 
-// attempts is what each ballot of each instance has proposed, in the lives of all replicas: one value
-// at most (rules P1 and A3).
-type attempts map[attempt]string
+// ledger is what all replicas have done in all their lives: enough to say of each proposal and each
+// decision whether a quorum stands behind it.
+type ledger struct {
+	members  epaxos.Membership
+	proposed map[attempt]string
+	votes    map[attempt]voters
+	lowest   map[epaxos.InstanceID]epaxos.Ballot // at which any value was accepted
+}
 
 type attempt struct {
 	id     epaxos.InstanceID
 	ballot epaxos.Ballot
-	first  bool // PreAccept and Validate, which carry the initial proposal
+	act    act
 }
 
-// watch returns how a message breaks the rule, or nothing.
-func (a attempts) watch(m epaxos.Message) string {
-	switch m := m.(type) {
+type act uint8
+
+const (
+	initial  act = iota + 1 // the initial proposal, in PreAccept and Validate; a vote is an equal pre-accept
+	accepted                // the value of a ballot; a vote is an accept
+	promised
+	validated
+)
+
+type voters uint64
+
+func (v voters) count() int { return bits.OnesCount64(uint64(v)) }
+
+func newLedger(m epaxos.Membership) *ledger {
+	return &ledger{
+		members: m, proposed: map[attempt]string{}, votes: map[attempt]voters{},
+		lowest: map[epaxos.InstanceID]epaxos.Ballot{},
+	}
+}
+
+func (l *ledger) vote(by epaxos.ReplicaID, a attempt) { l.votes[a] |= 1 << by }
+
+// saved takes what a replica has saved.
+func (l *ledger) saved(by epaxos.ReplicaID, records []epaxos.Record) {
+	for _, r := range records {
+		l.vote(by, attempt{r.ID, r.Promised, promised})
+		switch {
+		case r.Phase == epaxos.PreAccepted && r.Deps.Equal(r.Initial):
+			l.vote(by, attempt{id: r.ID, act: initial})
+		case r.Phase == epaxos.Accepted:
+			l.vote(by, attempt{r.ID, r.Accepted, accepted})
+			if low, known := l.lowest[r.ID]; !known || r.Accepted.Less(low) {
+				l.lowest[r.ID] = r.Accepted
+			}
+		}
+	}
+}
+
+// sent returns which rule a message breaks, or nothing.
+func (l *ledger) sent(e epaxos.Envelope) string {
+	switch m := e.Message.(type) {
 	case epaxos.PreAccept:
-		return a.once(attempt{id: m.ID, first: true}, fmt.Sprint(m.Command, m.Initial))
+		return l.once(attempt{id: m.ID, act: initial}, fmt.Sprint(m.Command, m.Initial))
 	case epaxos.Validate:
-		return a.once(attempt{id: m.ID, first: true}, fmt.Sprint(m.Command, m.Initial))
+		return l.once(attempt{id: m.ID, act: initial}, fmt.Sprint(m.Command, m.Initial))
+	case epaxos.ValidateReply:
+		l.vote(e.From, attempt{m.ID, m.Ballot, validated})
+		l.vote(e.To, attempt{m.ID, m.Ballot, validated})
 	case epaxos.Accept:
-		return a.once(attempt{id: m.ID, ballot: m.Ballot}, fmt.Sprint(m.Value, m.Deps))
+		if why := l.once(attempt{m.ID, m.Ballot, accepted}, fmt.Sprint(m.Value, m.Deps)); why != "" || m.Ballot.IsZero() {
+			return why
+		}
+		return l.backed(m)
 	}
 	return ""
 }
 
-func (a attempts) once(at attempt, value string) string {
-	if before, seen := a[at]; seen && before != value {
-		return fmt.Sprintf("ballot: %v proposes %s at %v after %s", at.id, value, at.ballot, before)
+// once is rules P1 and A3: one value at a ballot.
+func (l *ledger) once(a attempt, value string) string {
+	if before, seen := l.proposed[a]; seen && before != value {
+		return fmt.Sprintf("ballot: %v proposes %s at %v after %s", a.id, value, a.ballot, before)
 	}
-	a[at] = value
+	l.proposed[a] = value
+	return ""
+}
+
+// backed is rules R3 and V1: a recovery proposes on n-f promises, and proposes a command that nobody
+// has accepted on as many validations.
+func (l *ledger) backed(m epaxos.Accept) string {
+	if n := l.votes[attempt{m.ID, m.Ballot, promised}].count(); n < l.members.SlowQuorum() {
+		return fmt.Sprintf("quorum: %v is proposed at %v on %d promises", m.ID, m.Ballot, n)
+	}
+	n := l.votes[attempt{m.ID, m.Ballot, validated}].count()
+	low, known := l.lowest[m.ID]
+	inherited := known && low.Less(m.Ballot)
+	if m.Value.Kind == epaxos.Full && !inherited && n < l.members.SlowQuorum() && l.members.SlowQuorum() > 1 {
+		return fmt.Sprintf("quorum: %v is proposed at %v on %d validations", m.ID, m.Ballot, n)
+	}
+	return ""
+}
+
+// decided is rules P4 and A2, for the first decision of an instance: a quorum has voted for it.
+func (l *ledger) decided(r epaxos.Record) string {
+	slow := l.votes[attempt{r.ID, r.Accepted, accepted}].count()
+	fast := 0
+	if r.Accepted.IsZero() {
+		fast = l.votes[attempt{id: r.ID, act: initial}].count()
+	}
+	if slow < l.members.SlowQuorum() && fast < l.members.FastQuorum() && l.members.SlowQuorum() > 1 {
+		return fmt.Sprintf("quorum: %v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, slow, fast)
+	}
 	return ""
 }

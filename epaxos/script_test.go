@@ -27,7 +27,7 @@ type script struct {
 	now      time.Duration
 	proposed epaxos.ProposalID
 	decided  map[epaxos.InstanceID]epaxos.Decision
-	attempts attempts
+	ledger   *ledger
 	trace    []string
 }
 
@@ -42,8 +42,9 @@ func newScript(t *testing.T, n, f, e int) *script {
 	t.Helper()
 	s := &script{
 		t: t, members: shape{n, f, e}.membership(), now: time.Second,
-		decided: map[epaxos.InstanceID]epaxos.Decision{}, attempts: attempts{},
+		decided: map[epaxos.InstanceID]epaxos.Decision{},
 	}
+	s.ledger = newLedger(s.members)
 	if err := s.members.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +87,7 @@ func (s *script) settle(id epaxos.ReplicaID) {
 		s.trace = append(s.trace, s.members.FormatRecord(id, r))
 	}
 	s.must(a.disk.save(ready.Records, ready.MustSync))
+	s.ledger.saved(id, ready.Records)
 	for _, l := range ready.Led {
 		s.must(a.disk.forbidsAnswer(s.members, l))
 	}
@@ -93,7 +95,7 @@ func (s *script) settle(id epaxos.ReplicaID) {
 	for _, e := range ready.Messages {
 		s.trace = append(s.trace, s.members.FormatEnvelope(e))
 		s.must(a.disk.forbids(e.Message))
-		s.must(s.attempts.watch(e.Message))
+		s.must(s.ledger.sent(e))
 		s.wire = append(s.wire, e)
 	}
 	for _, d := range ready.Committed {
