@@ -29,14 +29,15 @@ type cluster struct {
 	emulator *wan.Emulator // of two sites for each region; nil with bare sockets
 	replicas []*server.Server
 	suspect  time.Duration // after which a silent replica counts as dead
+	tracer   *tracer       // nil is none
 
 	mu     sync.Mutex
 	killed int // index; -1 is none
 }
 
 // newCluster makes directories and starts the replicas. They need not have met when it returns.
-func newCluster(o *Options) (*cluster, error) {
-	c := &cluster{killed: -1}
+func newCluster(o *Options, trace *tracer) (*cluster, error) {
+	c := &cluster{killed: -1, tracer: trace}
 	var err error
 	if c.profile, err = o.profile(); err != nil {
 		return nil, err
@@ -103,6 +104,9 @@ func (c *cluster) open(replicas int) error {
 			return err
 		}
 		config.Conn, conns = conns[0], conns[1:]
+		if c.tracer != nil {
+			config.Trace = c.tracer.line
+		}
 		c.suspect = config.Timing.Suspect
 		replica, err := server.Open(config, execution.KV{})
 		if err != nil {

@@ -21,7 +21,7 @@ type meter struct {
 	shown     int // latencies that an earlier progress line was about
 }
 
-func newMeter(w window) *meter { return &meter{window: w, gaps: gaps{last: w.start}} }
+func newMeter(w window) *meter { return &meter{window: w, gaps: gaps{last: w.start, began: w.start}} }
 
 // end notes the end of an operation that was called at call.
 func (m *meter) end(call, now time.Duration, answered bool) {
@@ -51,7 +51,8 @@ func (m *meter) recent() []time.Duration {
 // measures is what a meter has come to when all operations have ended.
 type measures struct {
 	operations, errors int
-	p50, p99, maxGap   time.Duration
+	p50, p99           time.Duration
+	maxGap, maxGapAt   time.Duration // and when it began, from the start of the window
 }
 
 func (m *meter) close() measures {
@@ -61,16 +62,19 @@ func (m *meter) close() measures {
 	m.gaps.completion(m.window.end)
 	return measures{
 		operations: len(m.latencies), errors: m.errors,
-		p50: percentile(m.latencies, 50), p99: percentile(m.latencies, 99), maxGap: m.gaps.longest,
+		p50: percentile(m.latencies, 50), p99: percentile(m.latencies, 99),
+		maxGap: m.gaps.longest, maxGapAt: m.gaps.began - m.window.start,
 	}
 }
 
 // gaps finds the longest time without a completion.
-type gaps struct{ last, longest time.Duration }
+type gaps struct{ last, longest, began time.Duration }
 
 // completion may come a little out of order, as clients read the clock before they wait for the meter.
 func (g *gaps) completion(now time.Duration) {
-	g.longest = max(g.longest, now-g.last)
+	if now-g.last > g.longest {
+		g.longest, g.began = now-g.last, g.last
+	}
 	g.last = max(g.last, now)
 }
 

@@ -41,6 +41,7 @@ type Options struct {
 	Verify   bool          // record the history and check it, and compare the replicas' states
 	Keep     bool          // go on running after the report, until the context ends
 	JSON     string        // file for the report; empty is none
+	Trace    string        // file for all messages and records of the replicas; empty is none
 	Seed     uint64        // of what the clients draw
 	Version  string        // of the program, for the report
 	Out      io.Writer     // progress and tables

@@ -52,6 +52,7 @@ type Region struct {
 	NearestQuorumRTTMS *float64 `json:"nearest_quorum_rtt_ms"` // null without a profile
 	Errors             int      `json:"errors"`                // operations without a definite result
 	MaxGapMS           float64  `json:"max_gap_ms"`            // longest time in the window without a completion
+	MaxGapAtMS         float64  `json:"max_gap_at_ms"`         // when that began, from the start of the window
 }
 
 // Settings are the options that the run had.
@@ -102,7 +103,8 @@ func (r *run) region(i int) Region {
 	if i < len(r.meters) {
 		m := r.meters[i].close()
 		row.Ops, row.Errors = m.operations, m.errors
-		row.P50MS, row.P99MS, row.MaxGapMS = millis(m.p50), millis(m.p99), millis(m.maxGap)
+		row.P50MS, row.P99MS = millis(m.p50), millis(m.p99)
+		row.MaxGapMS, row.MaxGapAtMS = millis(m.maxGap), millis(m.maxGapAt)
 	}
 	if i < len(r.after) {
 		row.FastPath = fastShare(&r.before[i], &r.after[i])
@@ -145,10 +147,12 @@ func (r *Report) verdict() error {
 		reasons = append(reasons, errors.New("no operation was answered"))
 	}
 	if r.Errors > 0 {
-		reasons = append(reasons, fmt.Errorf("%d operations had no definite result within %v", r.Errors, operationTimeout))
+		reasons = append(reasons,
+			fmt.Errorf("%d operations had no definite result within %v", r.Errors, operationTimeout))
 	}
 	if r.Settings.Verify {
-		reasons = append(reasons, unproved("linearizability", r.Linearizable), unproved("equality of the states", r.StateEqual))
+		reasons = append(reasons,
+			unproved("linearizability", r.Linearizable), unproved("equality of the states", r.StateEqual))
 	}
 	if err := errors.Join(reasons...); err != nil {
 		for _, problem := range r.Problems {

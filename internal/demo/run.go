@@ -32,6 +32,7 @@ var ErrFailed = errors.New("the demonstration failed")
 type run struct {
 	options  Options
 	origin   time.Time
+	tracer   *tracer // nil if nothing is traced
 	cluster  *cluster
 	clients  []*clients.Client // by region
 	meters   []*meter          // by region
@@ -92,7 +93,12 @@ func (r *run) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	var err error
-	if r.cluster, err = newCluster(&r.options); err != nil {
+	if r.options.Trace != "" {
+		if r.tracer, err = newTracer(r.options.Trace, r.clock); err != nil {
+			return err
+		}
+	}
+	if r.cluster, err = newCluster(&r.options, r.tracer); err != nil {
 		return err
 	}
 	r.introduce()
@@ -229,6 +235,9 @@ func (r *run) close() error {
 	}
 	if r.cluster != nil {
 		errs = append(errs, r.cluster.close())
+	}
+	if r.tracer != nil {
+		errs = append(errs, r.tracer.close())
 	}
 	return errors.Join(errs...)
 }

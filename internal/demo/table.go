@@ -26,16 +26,18 @@ func (r *run) progress(at time.Duration) {
 func (r *Report) print(out io.Writer) {
 	fmt.Fprintln(out)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "region\treplica\tops\tp50 ms\tp99 ms\tfast path\tnearest quorum ms\terrors\tlongest gap ms\t")
+	fmt.Fprintln(table, "region\treplica\tops\tp50 ms\tp99 ms\t"+
+		"fast path\tnearest quorum ms\terrors\tlongest gap ms\tat s\t")
 	for i := range r.Regions {
 		row := &r.Regions[i]
 		replica := fmt.Sprint(row.Replica)
 		if row.Killed {
 			replica += " killed"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%.1f\t%.1f\t%s\t%s\t%d\t%.1f\t\n",
+		fmt.Fprintf(table, "%s\t%s\t%d\t%.1f\t%.1f\t%s\t%s\t%d\t%.1f\t%.1f\t\n",
 			row.Name, replica, row.Ops, row.P50MS, row.P99MS,
-			optional(row.FastPath, 100, "%.1f %%"), optional(row.NearestQuorumRTTMS, 1, "%.1f"), row.Errors, row.MaxGapMS)
+			optional(row.FastPath, 100, "%.1f %%"), optional(row.NearestQuorumRTTMS, 1, "%.1f"),
+			row.Errors, row.MaxGapMS, row.MaxGapAtMS/1000)
 	}
 	table.Flush() //nolint:errcheck // a terminal that is gone
 	fmt.Fprintf(out, "\n%d operations, %.0f a second, %.1f us of processor each for replicas and clients together\n",
