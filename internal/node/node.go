@@ -180,10 +180,16 @@ func (n *Node) Tick(now time.Duration) {
 	n.config.Core.Tick(n.now)
 }
 
-// Suspect tells that a member seems to be dead, or alive again.
+// Suspect tells that a member seems to be dead, or alive again. On probation that is only remembered:
+// the core would begin recoveries, at ballots that a lost disk may have used before.
 func (n *Node) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) {
 	n.advance(now)
-	n.config.Core.Suspect(n.now, id, suspected)
+	if p := n.peer(id); p != nil {
+		p.suspected = suspected
+	}
+	if n.admitted {
+		n.config.Core.Suspect(n.now, id, suspected)
+	}
 }
 
 // Busy reports whether Save and Execute have something to do without further input.

@@ -15,6 +15,8 @@ type peer struct {
 	group   uint64
 	unsaved bool // group is newer than in the log
 	greeted bool // its hello was accepted since this replica started
+
+	suspected bool
 }
 
 func (n *Node) peer(id epaxos.ReplicaID) *peer {
@@ -108,8 +110,14 @@ func (n *Node) judge() {
 			greeted++
 		}
 	}
-	if greeted >= n.config.Membership.SlowQuorum() {
-		n.admitted = true
+	if n.admitted || greeted < n.config.Membership.SlowQuorum() {
+		return
+	}
+	n.admitted = true
+	for i := range n.peers {
+		if p := &n.peers[i]; p.suspected {
+			n.config.Core.Suspect(n.now, p.Replica, true)
+		}
 	}
 }
 
