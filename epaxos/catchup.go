@@ -90,5 +90,5 @@ func (r *Replica) Forgotten() (InstanceID, bool) {
 	if top := r.tops[r.column]; top >= r.nextSlot {
 		return r.members.ID(r.column, top), true
 	}
-	return InstanceID{}, false
+	return r.forgotten, !r.forgotten.IsZero()
 }

@@ -61,6 +61,10 @@ func (d *disk) merge(r epaxos.Record) string {
 			old.Phase, old.Promised, old.Accepted, r.Phase, r.Promised, r.Accepted)
 	case old.Phase == epaxos.Committed && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
 		return fmt.Sprintf("agreement: %v was committed and has changed", r.ID)
+	case old.Phase == epaxos.Initial && r.Phase == epaxos.PreAccepted && !r.Promised.IsZero():
+		return fmt.Sprintf("vote: %v is pre-accepted after the promise %v", r.ID, r.Promised)
+	case old.Phase == epaxos.Accepted && old.Accepted == r.Accepted && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
+		return fmt.Sprintf("vote: %v has another value at ballot %v than was accepted", r.ID, r.Accepted)
 	case old.Initial != nil && !r.Initial.Equal(old.Initial):
 		return fmt.Sprintf("one proposal: %v has other initial dependencies", r.ID)
 	}
@@ -109,6 +113,18 @@ type ledger struct {
 	proposed map[attempt]string
 	votes    map[attempt]voters
 	lowest   map[epaxos.InstanceID]epaxos.Ballot // at which any value was accepted
+	accepts  map[epaxos.InstanceID][]proposal
+	chosen   map[epaxos.InstanceID]proposal
+}
+
+// proposal is what an Accept or a decision carries; an instance has only one command.
+type proposal struct {
+	ballot epaxos.Ballot
+	value  string
+}
+
+func valueOf(noOp bool, d epaxos.Dependencies) string {
+	return fmt.Sprintf("no-op=%v deps=%v", noOp, d)
 }
 
 type attempt struct {
@@ -133,7 +149,8 @@ func (v voters) count() int { return bits.OnesCount64(uint64(v)) }
 func newLedger(m epaxos.Membership) *ledger {
 	return &ledger{
 		members: m, proposed: map[attempt]string{}, votes: map[attempt]voters{},
-		lowest: map[epaxos.InstanceID]epaxos.Ballot{},
+		lowest: map[epaxos.InstanceID]epaxos.Ballot{}, accepts: map[epaxos.InstanceID][]proposal{},
+		chosen: map[epaxos.InstanceID]proposal{},
 	}
 }
 
@@ -165,13 +182,31 @@ func (l *ledger) sent(e epaxos.Envelope) string {
 	case epaxos.ValidateReply:
 		l.vote(e.From, attempt{m.ID, m.Ballot, validated})
 		l.vote(e.To, attempt{m.ID, m.Ballot, validated})
-	case epaxos.Accept:
-		if why := l.once(attempt{m.ID, m.Ballot, accepted}, fmt.Sprint(m.Value, m.Deps)); why != "" || m.Ballot.IsZero() {
-			return why
+	case epaxos.Waiting:
+		if n := l.votes[attempt{id: m.ID, act: initial}].count(); m.Count > n {
+			return fmt.Sprintf("quorum: the recovery of %v waits with %d equal votes, there are %d", m.ID, m.Count, n)
 		}
-		return l.backed(m)
+	case epaxos.Accept:
+		return l.accept(m)
 	}
 	return ""
+}
+
+// accept is the induction of the proof of agreement: above the ballot of a decision only its value is
+// proposed.
+func (l *ledger) accept(m epaxos.Accept) string {
+	p := proposal{m.Ballot, valueOf(m.Value.Kind == epaxos.NoOp, m.Deps)}
+	if why := l.once(attempt{m.ID, m.Ballot, accepted}, p.value); why != "" {
+		return why
+	}
+	l.accepts[m.ID] = append(l.accepts[m.ID], p)
+	if c, known := l.chosen[m.ID]; known && c.ballot.Less(p.ballot) && c.value != p.value {
+		return fmt.Sprintf("agreement: %v proposes %s at %v, decided was %s at %v", m.ID, p.value, p.ballot, c.value, c.ballot)
+	}
+	if m.Ballot.IsZero() {
+		return ""
+	}
+	return l.backed(m)
 }
 
 // once is rules P1 and A3: one value at a ballot.
@@ -207,6 +242,13 @@ func (l *ledger) decided(r epaxos.Record) string {
 	}
 	if slow < l.members.SlowQuorum() && fast < l.members.FastQuorum() && l.members.SlowQuorum() > 1 {
 		return fmt.Sprintf("quorum: %v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, slow, fast)
+	}
+	c := proposal{r.Accepted, valueOf(r.NoOp, r.Deps)}
+	l.chosen[r.ID] = c
+	for _, p := range l.accepts[r.ID] {
+		if c.ballot.Less(p.ballot) && c.value != p.value {
+			return fmt.Sprintf("agreement: %v is decided as %s at %v, proposed was %s at %v", r.ID, c.value, c.ballot, p.value, p.ballot)
+		}
 	}
 	return ""
 }

@@ -55,6 +55,9 @@ func (g *target) boot() {
 
 func (g *target) settle() {
 	g.t.Helper()
+	if _, forgot := g.replica.Forgotten(); forgot {
+		return
+	}
 	ready := g.replica.Ready()
 	g.must(g.disk.save(ready.Records, ready.MustSync))
 	for _, e := range ready.Messages {
@@ -287,6 +290,9 @@ func FuzzStep(f *testing.F) {
 			g := newTarget(t, s.membership())
 			for h := (&hose{bytes: script}); len(h.bytes) > 0; {
 				g.input(h)
+				if _, forgot := g.replica.Forgotten(); forgot {
+					break // a replica that peers remember better than itself stops (rule S8)
+				}
 			}
 		}
 	})

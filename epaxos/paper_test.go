@@ -456,3 +456,21 @@ func TestS5CommitsOfOthersMayLag(t *testing.T) {
 	s.sees(1, 2)
 	s.wants(2, a, "w:x []")
 }
+
+// A replica that hears of a slot of its own which it does not know has lost it. Proposing in the same
+// turn, perhaps in just that slot, does not hide it: the turn must not be sent.
+func TestS8ForgottenSlot(t *testing.T) {
+	s := newScript(t, 3, 1, 1)
+	if id, forgot := s.at(1).Forgotten(); forgot {
+		s.fail("a fresh replica has forgotten %v", id)
+	}
+	s.at(1).Step(s.now, epaxos.Envelope{From: 2, To: 1, Message: epaxos.Gossip{
+		Epoch: 1, Executed: make(epaxos.Dependencies, 3), Tops: epaxos.Dependencies{1, 0, 0},
+	}})
+	if err := s.at(1).Propose(s.now, 1, epaxos.Request{}, write("x")); err != nil {
+		t.Fatal(err)
+	}
+	if id, forgot := s.at(1).Forgotten(); !forgot || id.Slot != 1 {
+		s.fail("slot %d is used twice", id.Slot)
+	}
+}

@@ -6,6 +6,9 @@ package epaxos
 // and entering the index are one step, across all keys of the command: else two commands of this
 // replica could miss each other and both commit.
 func (r *Replica) lead(command *Command, proposals []ProposalID) {
+	if top := r.tops[r.column]; top >= r.nextSlot {
+		r.forgotten = r.members.ID(r.column, top) // leading on must not hide it
+	}
 	id := InstanceID{Epoch: r.members.Epoch, Replica: r.id, Slot: r.nextSlot}
 	r.nextSlot++
 	in := r.instance(id, r.column)

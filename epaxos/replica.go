@@ -76,6 +76,7 @@ type Replica struct {
 
 	admission admission
 
+	forgotten  InstanceID                 // of this replica, known to peers alone; zero if none
 	restored   []*instance                // between Restore and Restored, in the order of their records
 	watch      fifo                       // undecided instances, by the time of their next look
 	impatient  []*instance                // slow quorum reached, fast path still possible
