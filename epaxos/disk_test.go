@@ -95,7 +95,8 @@ func (d *disk) forbids(m epaxos.Message) string {
 	if durable {
 		return ""
 	}
-	return fmt.Sprintf("durability: %T of %v is not what the disk holds: %v @%v/%v", m, r.ID, r.Phase, r.Promised, r.Accepted)
+	return fmt.Sprintf("durability: %T of %v is not what the disk holds: %v @%v/%v", m,
+		r.ID, r.Phase, r.Promised, r.Accepted)
 }
 
 // forbidsAnswer is rule S2: under the optimised rules nobody hears of a fast commit that is not durable.
@@ -201,7 +202,8 @@ func (l *ledger) accept(m epaxos.Accept) string {
 	}
 	l.accepts[m.ID] = append(l.accepts[m.ID], p)
 	if c, known := l.chosen[m.ID]; known && c.ballot.Less(p.ballot) && c.value != p.value {
-		return fmt.Sprintf("agreement: %v proposes %s at %v, decided was %s at %v", m.ID, p.value, p.ballot, c.value, c.ballot)
+		return fmt.Sprintf("agreement: %v proposes %s at %v, decided was %s at %v", m.ID,
+			p.value, p.ballot, c.value, c.ballot)
 	}
 	if m.Ballot.IsZero() {
 		return ""
@@ -247,7 +249,8 @@ func (l *ledger) decided(r epaxos.Record) string {
 	l.chosen[r.ID] = c
 	for _, p := range l.accepts[r.ID] {
 		if c.ballot.Less(p.ballot) && c.value != p.value {
-			return fmt.Sprintf("agreement: %v is decided as %s at %v, proposed was %s at %v", r.ID, c.value, c.ballot, p.value, p.ballot)
+			return fmt.Sprintf("agreement: %v is decided as %s at %v, proposed was %s at %v", r.ID,
+				c.value, c.ballot, p.value, p.ballot)
 		}
 	}
 	return ""

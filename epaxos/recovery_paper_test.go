@@ -360,7 +360,7 @@ func TestW2RuledOut(t *testing.T) {
 	s, _, b := waiting(t, 5, 2, 2, 2)
 	s.ask("Recover", 2, 3, 5)
 	s.ask("Validate", 2, 3, 5)
-	s.step(commitOf(5, 2, b, write("x"), make(epaxos.Dependencies, 5)))
+	s.step(commitOf(b, write("x"), make(epaxos.Dependencies, 5)))
 	s.wantsProposal(2, 3, "no-op")
 }
 
@@ -368,10 +368,10 @@ func TestW2RuledOut(t *testing.T) {
 func TestW3Harmless(t *testing.T) {
 	for name, commit := range map[string]func(epaxos.InstanceID) epaxos.Envelope{
 		"depends": func(b epaxos.InstanceID) epaxos.Envelope {
-			return commitOf(5, 2, b, write("x"), epaxos.Dependencies{1, 0, 0, 0, 0})
+			return commitOf(b, write("x"), epaxos.Dependencies{1, 0, 0, 0, 0})
 		},
 		"no-op": func(b epaxos.InstanceID) epaxos.Envelope {
-			return commitOf(5, 2, b, nil, make(epaxos.Dependencies, 5))
+			return commitOf(b, nil, make(epaxos.Dependencies, 5))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -386,12 +386,13 @@ func TestW3Harmless(t *testing.T) {
 	}
 }
 
-func commitOf(from, to epaxos.ReplicaID, id epaxos.InstanceID, f epaxos.Footprint, d epaxos.Dependencies) epaxos.Envelope {
+// commitOf tells r2 a decision in the name of r5.
+func commitOf(id epaxos.InstanceID, f epaxos.Footprint, d epaxos.Dependencies) epaxos.Envelope {
 	value := epaxos.Value{Kind: epaxos.NoOp}
 	if f != nil {
 		value = epaxos.Value{Kind: epaxos.Full, Command: &epaxos.Command{Footprint: f}}
 	}
-	return epaxos.Envelope{From: from, To: to, Message: epaxos.Commit{ID: id, Value: value, Deps: d}}
+	return epaxos.Envelope{From: 5, To: 2, Message: epaxos.Commit{ID: id, Value: value, Deps: d}}
 }
 
 // W4, line 74: more than n-f-e waiting votes for the other leave no fast quorum for this one.

@@ -61,7 +61,7 @@ func (s *script) boot(id epaxos.ReplicaID) {
 	limits.InFlightPerKey = 8
 	r, err := epaxos.New(epaxos.Config{
 		ID: id, Membership: s.members, Index: deps.New(s.members.N()), Limits: limits,
-		Rand: rand.New(rand.NewPCG(uint64(id), 1)), Timing: epaxos.DefaultTiming(), //nolint:gosec // reproducible
+		Rand: seeded(uint64(id)), Timing: epaxos.DefaultTiming(),
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -75,6 +75,8 @@ func (s *script) boot(id epaxos.ReplicaID) {
 	a.Replica, a.committed, a.led = r, map[epaxos.InstanceID]epaxos.Decision{}, nil
 	s.settle(id)
 }
+
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) } //nolint:gosec // reproducible
 
 func (s *script) at(id epaxos.ReplicaID) *actor { return s.actors[id-1] }
 
