@@ -236,6 +236,36 @@ func TestCodeOf(t *testing.T) {
 	}
 }
 
+// TestOmitted shows the result of a transaction whose values fit in no answer.
+func TestOmitted(t *testing.T) {
+	var out bytes.Buffer
+	c := connection{sh: &shell{out: &out}, output: formTable}
+	steps := []step{{Op: "get", Key: "a"}, {Op: "get", Key: "b"}, {Op: "get", Key: "c"}}
+	result := clients.TxnResult{Succeeded: true, Replica: 2, Results: []clients.Result{
+		{Succeeded: true, Found: true, Value: []byte("here"), Version: 3},
+		{Succeeded: true, Found: true, Omitted: true, Version: 4},
+		{Succeeded: true},
+	}}
+	if err := c.showTxn(steps, result); err != nil {
+		t.Fatal(err)
+	}
+	if got := squeeze(out.String()); !strings.Contains(got, "get a ok here 3 get b ok (left out) 4 get c not found - 0") {
+		t.Errorf("%s", out.String())
+	}
+	out.Reset()
+	c.output = formJSON
+	if err := c.showTxn(steps, result); err != nil {
+		t.Fatal(err)
+	}
+	var body struct{ Results []map[string]any }
+	if err := json.Unmarshal(out.Bytes(), &body); err != nil {
+		t.Fatal(err)
+	}
+	if b := body.Results[1]; b["omitted"] != true || b["value"] != nil || body.Results[0]["omitted"] != nil {
+		t.Errorf("%s", out.String())
+	}
+}
+
 func TestPrintable(t *testing.T) {
 	for _, c := range []struct{ value, shown string }{
 		{"plain", "plain"}, {"two words", "two words"}, {"日本", "日本"}, {`in"side`, `in"side`},

@@ -35,6 +35,7 @@ type shown struct {
 	Succeeded bool   `json:"succeeded"`
 	Found     bool   `json:"found"`
 	text
+	Omitted bool             `json:"omitted,omitempty"` // the value is too large to come with the others
 	Version uint64           `json:"version"`
 	Replica epaxos.ReplicaID `json:"replica,omitempty"`
 	Fast    bool             `json:"fast"`
@@ -42,10 +43,10 @@ type shown struct {
 
 func shownOf(op, key string, r clients.Result) shown {
 	s := shown{
-		Op: op, Key: key, Succeeded: r.Succeeded, Found: r.Found, Version: r.Version,
+		Op: op, Key: key, Succeeded: r.Succeeded, Found: r.Found, Omitted: r.Omitted, Version: r.Version,
 		Replica: r.Replica, Fast: r.Fast,
 	}
-	if r.Value != nil || op == "get" && r.Found {
+	if r.Value != nil || op == "get" && r.Found && !r.Omitted {
 		s.text = textOf(r.Value)
 	}
 	return s
@@ -58,6 +59,8 @@ func (s *shown) value() string {
 		return printable([]byte(*s.Text))
 	case s.Bytes != nil:
 		return printable(s.Bytes)
+	case s.Omitted:
+		return "(left out)"
 	}
 	return "-"
 }

@@ -34,7 +34,8 @@ relation, and version instead of value compares versions:
    "then": [{"op": "put", "key": "b", "value": "new"}, {"op": "incr", "key": "n", "delta": 2}],
    "else": [{"op": "get", "key": "a"}]}
 
-Exits with 1 if a condition did not hold, after carrying out the operations for that case.`
+Values that make the answer too large are left out, and told so; read their keys one by one. Exits with 1 if
+a condition did not hold, after carrying out the operations for that case.`
 
 func txnCommand(sh *shell) *cobra.Command {
 	c := &connection{sh: sh}

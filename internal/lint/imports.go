@@ -45,6 +45,7 @@ var packageRules = []packageRule{
 	{"clients/gateway", []string{
 		"epaxos", "internal/wire", "internal/identity", "internal/wan", "clients", "clients/internal/protocol",
 	}, whyClients},
+	{"clients/profile", []string{"clients", "internal/bootstrap"}, whyClients},
 	{"clients/internal/protocol", []string{"epaxos", "internal/wire"}, whyLeaf},
 	{"internal/identity", []string{"epaxos"}, whyLeaf},
 	{"internal/wan", nil, whyLeaf},

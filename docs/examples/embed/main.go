@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/264bc8cf/epaxos/clients/profile"
 	"github.com/264bc8cf/epaxos/server"
 )
 
@@ -40,8 +41,8 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bank{}
-	if err := b.create(filepath.Join(dir, "cluster")); err != nil {
+	b := &bank{dir: filepath.Join(dir, "cluster")}
+	if err := b.create(); err != nil {
 		return err
 	}
 	defer b.close()
@@ -70,22 +71,36 @@ func run() error {
 	if err := b.open(2); err != nil {
 		return err
 	}
-	sum, err := b.sum(ctx, 2)
+	sum, err := b.execute(ctx, 2, everything())
 	if err != nil {
 		return err
 	}
-	fmt.Printf("replica 3 is back; it counts %d in all accounts, and should count %d\n",
-		sum, accountCount*opening+50)
-	if sum != accountCount*opening+50 {
+	remote, err := b.ask(ctx, everything())
+	if err != nil {
+		return err
+	}
+	fmt.Printf("replica 3 is back; it counts %d in all accounts, a client from outside %d, and both should count %d\n",
+		sum.Balance, remote.Balance, accountCount*opening+50)
+	if sum != remote || sum.Balance != accountCount*opening+50 {
 		return fmt.Errorf("money was made or lost")
 	}
 	return nil
+}
+
+// everything asks for the sum of all accounts.
+func everything() request {
+	all := make([]string, accountCount)
+	for i := range all {
+		all[i] = account(i)
+	}
+	return request{Sum: all}
 }
 
 func account(i int) string { return fmt.Sprintf("account-%d", i%accountCount) }
 
 // bank is the cluster, all of it in one process.
 type bank struct {
+	dir                 string
 	configs             []string
 	addrs               []string
 	replicas            []*server.Server
@@ -93,7 +108,7 @@ type bank struct {
 }
 
 // create makes the directory of a new cluster and starts its replicas.
-func (b *bank) create(dir string) error {
+func (b *bank) create() error {
 	for range replicaCount {
 		addr, err := freeAddr()
 		if err != nil {
@@ -102,7 +117,7 @@ func (b *bank) create(dir string) error {
 		b.addrs = append(b.addrs, addr)
 	}
 	var err error
-	if b.configs, err = server.Init(dir, b.addrs...); err != nil {
+	if b.configs, err = server.Init(b.dir, b.addrs...); err != nil {
 		return err
 	}
 	b.replicas = make([]*server.Server, replicaCount)
@@ -191,12 +206,16 @@ func (b *bank) transfer(ctx context.Context) error {
 	return <-faults // nil if there was none
 }
 
-// sum adds up all accounts, as one replica has them, in one request.
-func (b *bank) sum(ctx context.Context, replica int) (int64, error) {
-	all := make([]string, accountCount)
-	for i := range all {
-		all[i] = account(i)
+// ask sends a request that only reads over the network, as any other program would.
+func (b *bank) ask(ctx context.Context, r request) (answer, error) {
+	client, err := profile.Dial(ctx, filepath.Join(b.dir, "client.yaml"))
+	if err != nil {
+		return answer{}, err
 	}
-	a, err := b.execute(ctx, replica, request{Sum: all})
-	return a.Balance, err
+	defer client.Close()
+	reply, err := client.Query(ctx, r.encode())
+	if err != nil {
+		return answer{}, err
+	}
+	return decodeAnswer(reply.Result)
 }
