@@ -2,7 +2,7 @@ package epaxos
 
 // Phase two: Figure 1, lines 20-34 (docs/protocol.md, A). Recovery proposes through the same door.
 
-// propose asks for votes on a value at a ballot this replica owns. B3: a ballot proposes at most
+// propose asks for votes on a value at a ballot this replica owns. Rule A3: a ballot proposes at most
 // one value, so a round reaches this once.
 func (r *Replica) propose(in *instance, ballot Ballot, value Value, deps Dependencies) {
 	in.round = &round{

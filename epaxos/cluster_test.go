@@ -169,7 +169,7 @@ func (c *cluster) turn(i int) {
 		c.must(s.disk.save(ready.Records, ready.MustSync))
 		c.ledger.saved(c.members.Voters[i], ready.Records)
 		for _, r := range ready.Records {
-			if _, known := c.decisions[r.ID]; r.Phase == epaxos.Committed && !known {
+			if _, known := c.ledger.chosen[r.ID]; r.Phase == epaxos.Committed && !known {
 				c.must(c.ledger.decided(r))
 			}
 		}

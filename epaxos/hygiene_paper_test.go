@@ -2,6 +2,7 @@ package epaxos_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -151,6 +152,42 @@ func TestL6GatherByKey(t *testing.T) {
 		t.Fatalf("then the last: %+v", ready.Records)
 	}
 	r.Executed(0, []epaxos.InstanceID{ready.Records[0].ID})
+	if s := r.Stats(); s.InFlight != 0 || s.InFlightBytes != 0 || s.Queued != 0 {
+		t.Errorf("at the end: in flight %d of %d bytes, queued %d", s.InFlight, s.InFlightBytes, s.Queued)
+	}
+}
+
+// L9: requests of one turn on cold keys share an instance; a key on which something is under way, and
+// a command on several keys, stay apart.
+func TestL9PackColdKeys(t *testing.T) {
+	limits := epaxos.DefaultLimits()
+	limits.Pack = 2
+	r := alone(t, limits)
+	other := &epaxos.Command{Footprint: write("hot")}
+	r.Step(0, epaxos.Envelope{From: 2, To: 1, Message: epaxos.PreAccept{
+		ID: epaxos.InstanceID{Epoch: 1, Replica: 2, Slot: 1}, Command: other, Initial: epaxos.Dependencies{0, 0, 0},
+	}})
+	r.Ready()
+	keys := []epaxos.Footprint{write("a"), write("hot"), append(write("p"), write("q")...), write("b"), write("c")}
+	for i, f := range keys {
+		if err := r.Propose(0, epaxos.ProposalID(i+1), epaxos.Request{Number: uint64(i + 1)}, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var led [][]uint64
+	var all []epaxos.InstanceID
+	for _, record := range r.Ready().Records {
+		var numbers []uint64
+		for _, request := range record.Command.Requests {
+			numbers = append(numbers, request.Number)
+		}
+		led = append(led, numbers)
+		all = append(all, record.ID)
+	}
+	if got, want := fmt.Sprint(led), "[[2] [3] [1 4] [5]]"; got != want {
+		t.Errorf("instances hold the requests %s, want %s", got, want)
+	}
+	r.Executed(0, all)
 	if s := r.Stats(); s.InFlight != 0 || s.InFlightBytes != 0 || s.Queued != 0 {
 		t.Errorf("at the end: in flight %d of %d bytes, queued %d", s.InFlight, s.InFlightBytes, s.Queued)
 	}

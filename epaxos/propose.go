@@ -42,6 +42,7 @@ type admission struct {
 	inFlightBytes int
 	keys          map[pointKey]*contended
 	queue         []*pending              // waiting for room of any kind, in order of arrival
+	batch         []*pending              // admitted in this turn, to be led at its end
 	byProposal    map[ProposalID]*pending // what can be cancelled
 }
 
@@ -90,7 +91,9 @@ func (r *Replica) admit(p *pending) {
 		key.queue = append(key.queue, p)
 		return
 	}
-	r.leadPending(p, nil)
+	a.take(p)
+	a.reserve(p.command)
+	a.batch = append(a.batch, p)
 }
 
 func (a *admission) enqueue(p *pending) {
@@ -102,7 +105,8 @@ func (a *admission) enqueue(p *pending) {
 // room reports whether one more instance may be in flight. A single command is always admitted,
 // however large.
 func (a *admission) room() bool {
-	return a.inFlight == 0 || a.inFlight < a.limits.InFlight && a.inFlightBytes < a.limits.InFlightBytes
+	instances := a.inFlight + len(a.batch)
+	return instances == 0 || instances < a.limits.InFlight && a.inFlightBytes < a.limits.InFlightBytes
 }
 
 // blocking finds a key whose window is full for this footprint.
@@ -135,8 +139,64 @@ func (r *Replica) leadPending(p *pending, key *contended) {
 	if key != nil {
 		command, proposals = r.gather(command, proposals, key)
 	}
-	a.enter(command)
+	a.reserve(command)
 	r.lead(command, proposals)
+}
+
+// leadBatch leads what was admitted in this turn. Commands on one cold key each share instances, up
+// to Limits.Pack: all that an instance costs, in messages, votes and records, is then paid once for
+// many. A key is cold if everything known to interfere is executed here; a hot one stays apart, or
+// its conflicts would become those of all.
+func (r *Replica) leadBatch() {
+	batch := r.admission.batch
+	r.admission.batch = nil
+	var packed pack
+	for _, p := range batch {
+		if len(batch) == 1 || r.admission.limits.Pack == 1 || !r.cold(p.command) {
+			r.lead(p.command, p.proposals)
+			continue
+		}
+		if !packed.fits(p.command, r.admission.limits.Pack) {
+			r.lead(packed.command, packed.proposals)
+			packed = pack{}
+		}
+		packed.add(p)
+	}
+	if packed.command != nil {
+		r.lead(packed.command, packed.proposals)
+	}
+}
+
+// pack is a command that grows.
+type pack struct {
+	command   *Command
+	proposals []ProposalID
+	bytes     int
+}
+
+func (k *pack) fits(command *Command, most int) bool {
+	return k.command == nil || k.bytes+command.Size() <= gatherBytesMax &&
+		len(k.command.Requests)+len(command.Requests) <= most
+}
+
+func (k *pack) add(p *pending) {
+	if k.command == nil {
+		k.command = &Command{}
+	}
+	k.command.Requests = append(k.command.Requests, p.command.Requests...)
+	k.command.Footprint = append(k.command.Footprint, p.command.Footprint...)
+	k.proposals = append(k.proposals, p.proposals...)
+	k.bytes += p.command.Size()
+}
+
+// cold reports whether a command is on one key on which nothing is under way.
+func (r *Replica) cold(command *Command) bool {
+	if !command.onePoint() {
+		return false
+	}
+	clear(r.scratch)
+	r.index.Raise(command.Footprint, r.scratch)
+	return r.passed.CoversAll(r.scratch)
 }
 
 // take removes a command from the accounts of the queue.
@@ -184,9 +244,8 @@ func (c *Command) onePoint() bool {
 	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
 }
 
-// enter counts a command as in flight.
-func (a *admission) enter(command *Command) {
-	a.inFlight++
+// reserve counts the keys and bytes of a command as in flight.
+func (a *admission) reserve(command *Command) {
 	a.inFlightBytes += command.Size()
 	for i := range command.Footprint {
 		access := &command.Footprint[i]
@@ -216,11 +275,23 @@ func (r *Replica) Executed(now time.Duration, ids []InstanceID) {
 			continue
 		}
 		in.executed = true
+		r.pass(in.column)
 		if in.column == r.column && in.led {
 			r.leave(in.command)
 		}
 	}
 	r.serveQueue()
+}
+
+// pass moves the executed prefix of a column.
+func (r *Replica) pass(column int) {
+	for {
+		next := r.instances.at(column, r.passed[column]+1)
+		if next == nil || !next.executed {
+			return
+		}
+		r.passed[column]++
+	}
 }
 
 // leave ends the flight of a command and lets those that waited for its keys follow.

@@ -24,6 +24,7 @@ type Limits struct {
 	InFlightPerKey int // the same, for each key that a point access names
 	Queue          int // requests waiting for room
 	Gather         int // requests on one key that one instance takes from the queue
+	Pack           int // requests of one turn on cold keys that share an instance; 1 is none
 }
 
 // Timing holds the delays that drive progress. None of them matters for safety.
@@ -38,7 +39,7 @@ type Timing struct {
 
 // DefaultLimits suits a replica with the default storage options.
 func DefaultLimits() Limits {
-	return Limits{InFlight: 1024, InFlightBytes: 256 << 10, InFlightPerKey: 1, Queue: 16384, Gather: 64}
+	return Limits{InFlight: 1024, InFlightBytes: 256 << 10, InFlightPerKey: 1, Queue: 16384, Gather: 64, Pack: 32}
 }
 
 // DefaultTiming suits round trips up to about 300 ms.
@@ -73,6 +74,8 @@ type Replica struct {
 	tops      Dependencies // highest slot heard of, by column
 	decided   Dependencies // contiguous prefix of committed instances, by column
 	executed  Dependencies // contiguous prefix executed durably here
+	passed    Dependencies // contiguous prefix executed here, in memory at least
+	scratch   Dependencies
 
 	admission admission
 
@@ -122,7 +125,7 @@ func New(config Config) (*Replica, error) {
 		return nil, errors.New("a replica needs a conflict index and a source of randomness")
 	}
 	l := config.Limits
-	if min(l.InFlight, l.InFlightBytes, l.InFlightPerKey, l.Queue, l.Gather) < 1 {
+	if min(l.InFlight, l.InFlightBytes, l.InFlightPerKey, l.Queue, l.Gather, l.Pack) < 1 {
 		return nil, fmt.Errorf("limits %+v: all must be at least 1", l)
 	}
 	n := config.Membership.N()
@@ -131,6 +134,7 @@ func New(config Config) (*Replica, error) {
 		timing: config.Timing, turn: 1, nextSlot: 1,
 		instances: newTable(n), waiters: map[InstanceID][]*instance{},
 		tops: make(Dependencies, n), decided: make(Dependencies, n), executed: make(Dependencies, n),
+		passed: make(Dependencies, n), scratch: make(Dependencies, n),
 		peers: make([]peer, n), asks: make([][]InstanceID, n), nominate: make([][]InstanceID, n),
 		admission: newAdmission(config.Limits),
 	}, nil
@@ -244,6 +248,7 @@ func (r *Replica) Tick(now time.Duration) {
 // Ready returns what is to be done because of the inputs since the last call, and forgets it. Its
 // slices are valid until the next call: two sets of buffers take turns.
 func (r *Replica) Ready() Ready {
+	r.leadBatch()
 	ready, spare := r.ready, r.spare
 	r.ready = Ready{
 		Records: spare.Records[:0], Messages: spare.Messages[:0],
@@ -257,18 +262,18 @@ func (r *Replica) Ready() Ready {
 // HasReady reports whether Ready would return anything.
 func (r *Replica) HasReady() bool {
 	y := &r.ready
-	return len(y.Records)+len(y.Messages)+len(y.Learned)+len(y.Committed)+len(y.Led) > 0
+	return len(r.admission.batch)+len(y.Records)+len(y.Messages)+len(y.Learned)+len(y.Committed)+len(y.Led) > 0
 }
 
 // Quiet reports whether nothing is left to do: all that was heard of is decided and nothing waits.
 func (r *Replica) Quiet() bool {
-	return r.admission.inFlight == 0 && r.admission.queued == 0 && r.decided.CoversAll(r.tops)
+	return r.admission.inFlight == 0 && len(r.admission.batch) == 0 && r.admission.queued == 0 && r.decided.CoversAll(r.tops)
 }
 
 // Stats returns the counters.
 func (r *Replica) Stats() Stats {
 	s := r.stats
-	s.Queued, s.InFlight, s.InFlightBytes = r.admission.queued, r.admission.inFlight, r.admission.inFlightBytes
+	s.Queued, s.InFlight, s.InFlightBytes = r.admission.queued, r.admission.inFlight+len(r.admission.batch), r.admission.inFlightBytes
 	return s
 }
 

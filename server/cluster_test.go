@@ -243,6 +243,11 @@ func benchmarkPut(b *testing.B, replicas, inFlight int) {
 	b.StopTimer()
 	b.ReportMetric((cpuSeconds()-began)*1e6/float64(b.N), "cpu-us/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+	groups := uint64(0)
+	for _, s := range c.servers {
+		groups += s.Status().Groups
+	}
+	b.ReportMetric(float64(b.N)*float64(replicas)/float64(groups), "ops/group")
 }
 
 func cpuSeconds() float64 {

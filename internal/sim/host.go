@@ -43,7 +43,7 @@ func (w *world) start(i int) {
 	}
 	limits := epaxos.DefaultLimits()
 	limits.InFlight, limits.InFlightPerKey = 1+w.rand.IntN(40), 1+w.rand.IntN(3)
-	limits.Queue, limits.Gather = 1+w.rand.IntN(100), 1+w.rand.IntN(8)
+	limits.Queue, limits.Gather, limits.Pack = 1+w.rand.IntN(100), 1+w.rand.IntN(8), 1+w.rand.IntN(8)
 	core, err := epaxos.New(epaxos.Config{
 		ID: id, Membership: w.members, Index: deps.New(w.members.N()),
 		Rand:   rand.New(rand.NewPCG(w.rand.Uint64(), 1)), //nolint:gosec // reproducible
