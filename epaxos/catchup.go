@@ -5,9 +5,12 @@ import "time"
 // Learning what was missed (docs/protocol.md, L).
 
 // fetchBytesMax bounds the answer to one Fetch; the asker comes back for the rest.
-const fetchBytesMax = 512 << 10
+const fetchBytesMax = 4 << 20
 
 func (r *Replica) onFetch(from int, m Fetch) bool {
+	if len(m.IDs) > fetchMax {
+		return false
+	}
 	bytes := 0
 	for _, id := range m.IDs {
 		in := r.known(id)
@@ -28,6 +31,9 @@ func (r *Replica) onFetch(from int, m Fetch) bool {
 // onTryRecover is a request of one that thinks this replica first in line. It is checked against
 // this replica's own beliefs, so that a confused peer starts no recoveries.
 func (r *Replica) onTryRecover(from int, m TryRecover) bool {
+	if len(m.IDs) > nominateMax {
+		return false
+	}
 	for _, id := range m.IDs {
 		in := r.locate(id)
 		if in == nil {

@@ -11,7 +11,7 @@ func (r *Replica) decide(in *instance, ballot Ballot, value Value, deps Dependen
 	// forgotten once anyone, client or peer, has heard of it (rule S2).
 	r.commit(in, ballot, value, deps, fast && !r.members.Baseline())
 	told := value
-	if ballot.IsZero() && in.column == r.column {
+	if ballot.IsZero() && in.column == r.column && value.Kind == Full {
 		told = Value{Kind: Known} // all were sent the PreAccept
 	}
 	r.broadcast(0, Commit{ID: in.id, Ballot: ballot, Value: told, Deps: deps})

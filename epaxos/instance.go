@@ -66,11 +66,12 @@ const (
 // round is one attempt of this replica to decide an instance, at one ballot. It is discarded with
 // its stage: replies of an older stage or attempt never count.
 type round struct {
-	stage  stage
-	ballot Ballot
-	sent   time.Duration // when requests were last sent
-	began  time.Duration
-	votes  columns // who answered this stage
+	stage    stage
+	ballot   Ballot
+	sent     time.Duration // when requests were last sent
+	began    time.Duration
+	votes    columns // who answered this stage
+	refusals columns // who refused ballot 0
 
 	union    Dependencies  // preAccepting: of all answers
 	matching int           // preAccepting: answers equal to the initial dependencies

@@ -9,6 +9,10 @@ import "time"
 // fetchMax is how many instances of a column are asked for at a time.
 const fetchMax = 512
 
+// nominateMax is how many instances one TryRecover names. The receiver starts to know of each, so that
+// many bound what a message can make it remember.
+const nominateMax = 64
+
 // fifo is a queue of instances by the time of their next look, which only grows.
 type fifo struct {
 	entries []watchEntry
@@ -215,8 +219,12 @@ func (r *Replica) Blocked(now time.Duration, ids []InstanceID) {
 	r.flushRequests()
 }
 
-// ExecutedDurably tells how far each column is executed in what this replica has on disk.
-func (r *Replica) ExecutedDurably(prefix Dependencies) { r.executed = prefix }
+// ExecutedDurably tells how far each column is executed in what this replica has on disk, what it
+// executed in earlier lives included.
+func (r *Replica) ExecutedDurably(prefix Dependencies) {
+	r.executed = prefix
+	r.passed.Raise(prefix)
+}
 
 // fillGaps asks for what is missing between the decided prefix of a column and its top.
 func (r *Replica) fillGaps() {
@@ -300,8 +308,8 @@ func (r *Replica) flushRequests() {
 		for ids := r.asks[column]; len(ids) > 0; ids = ids[min(fetchMax, len(ids)):] {
 			r.send(column, Fetch{IDs: ids[:min(fetchMax, len(ids))]})
 		}
-		for ids := r.nominate[column]; len(ids) > 0; ids = ids[min(fetchMax, len(ids)):] {
-			r.send(column, TryRecover{IDs: ids[:min(fetchMax, len(ids))]})
+		for ids := r.nominate[column]; len(ids) > 0; ids = ids[min(nominateMax, len(ids)):] {
+			r.send(column, TryRecover{IDs: ids[:min(nominateMax, len(ids))]})
 		}
 		r.asks[column], r.nominate[column] = nil, nil
 	}

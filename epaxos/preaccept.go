@@ -91,7 +91,7 @@ func (r *Replica) concludePreAccept(in *instance) {
 		r.stats.Fast++
 		r.decide(in, Ballot{}, in.value(), in.initial)
 	case round.votes.count() < r.members.SlowQuorum():
-	case round.matching+r.outstanding(round.votes) < r.members.FastQuorum():
+	case round.matching+r.outstanding(round.votes|round.refusals) < r.members.FastQuorum():
 		r.takeSlowPath(in)
 	case round.patience == 0:
 		round.patience = r.now + min(r.timing.FastPathWait, (r.now-round.began)/4)
@@ -124,7 +124,7 @@ func (r *Replica) settleImpatient() {
 		if round == nil || round.stage != preAccepting {
 			continue
 		}
-		if r.outstanding(round.votes)+round.matching < r.members.FastQuorum() || r.now >= round.patience {
+		if r.outstanding(round.votes|round.refusals)+round.matching < r.members.FastQuorum() || r.now >= round.patience {
 			r.takeSlowPath(in)
 			continue
 		}

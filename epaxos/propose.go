@@ -13,6 +13,9 @@ import (
 // ErrOverloaded: the queue of requests waiting for room is full. The request was not proposed.
 var ErrOverloaded = errors.New("too many requests wait for room; try again later")
 
+// gatherMax bounds Limits.Gather and Limits.Pack: a decoder takes twice as many requests in a command.
+const gatherMax = 512
+
 // gatherBytesMax bounds the requests that one instance takes from the queue of a key.
 const gatherBytesMax = 64 << 10
 
@@ -21,33 +24,7 @@ type pending struct {
 	command   *Command
 	proposals []ProposalID
 	cancelled bool
-}
-
-// pointKey names a key of a point access.
-type pointKey struct {
-	space Space
-	key   string
-}
-
-// contended is a key of own instances in flight.
-type contended struct {
-	readers, writers int // own instances in flight; an access that is not a Read counts as writer
-	queue            []*pending
-}
-
-type admission struct {
-	limits        Limits
-	queued        int
-	inFlight      int
-	inFlightBytes int
-	keys          map[pointKey]*contended
-	queue         []*pending              // waiting for room of any kind, in order of arrival
-	batch         []*pending              // admitted in this turn, to be led at its end
-	byProposal    map[ProposalID]*pending // what can be cancelled
-}
-
-func newAdmission(limits Limits) admission {
-	return admission{limits: limits, keys: map[pointKey]*contended{}, byProposal: map[ProposalID]*pending{}}
+	line      *waitingLine // where it waits
 }
 
 // Propose asks for a request to be executed. It is led at once if there is room, else queued; if
@@ -72,8 +49,8 @@ func (r *Replica) Cancel(id ProposalID) bool {
 		return false
 	}
 	delete(r.admission.byProposal, id)
-	p.cancelled = true
 	p.command = nil
+	p.line.cancel(p)
 	r.admission.queued--
 	return true
 }
@@ -83,52 +60,17 @@ func (r *Replica) admit(p *pending) {
 	a := &r.admission
 	if !a.room() {
 		a.enqueue(p)
-		a.queue = append(a.queue, p)
+		a.queue.push(p)
 		return
 	}
 	if key := a.blocking(p.command.Footprint); key != nil {
 		a.enqueue(p)
-		key.queue = append(key.queue, p)
+		key.queue.push(p)
 		return
 	}
 	a.take(p)
 	a.reserve(p.command)
 	a.batch = append(a.batch, p)
-}
-
-func (a *admission) enqueue(p *pending) {
-	if len(p.proposals) == 1 {
-		a.byProposal[p.proposals[0]] = p
-	}
-}
-
-// room reports whether one more instance may be in flight. A single command is always admitted,
-// however large.
-func (a *admission) room() bool {
-	instances := a.inFlight + len(a.batch)
-	return instances == 0 || instances < a.limits.InFlight && a.inFlightBytes < a.limits.InFlightBytes
-}
-
-// blocking finds a key whose window is full for this footprint.
-func (a *admission) blocking(footprint Footprint) *contended {
-	for i := range footprint {
-		access := &footprint[i]
-		if access.Range || access.Mode == Everything {
-			continue
-		}
-		key := a.keys[pointKey{access.Space, access.Key}]
-		if key == nil {
-			continue
-		}
-		busy := key.writers
-		if access.Mode != Read {
-			busy += key.readers
-		}
-		if busy >= a.limits.InFlightPerKey {
-			return key
-		}
-	}
-	return nil
 }
 
 // leadPending leads a command together with what the queue of its key can add to it.
@@ -199,14 +141,6 @@ func (r *Replica) cold(command *Command) bool {
 	return r.passed.CoversAll(r.scratch)
 }
 
-// take removes a command from the accounts of the queue.
-func (a *admission) take(p *pending) {
-	a.queued -= len(p.proposals)
-	if len(p.proposals) == 1 {
-		delete(a.byProposal, p.proposals[0])
-	}
-}
-
 // gather unites a command on one key with those that wait for the same key and no other. Hot and
 // cold keys are never mixed: a mixed instance would spread the conflicts of one to the other.
 func (r *Replica) gather(command *Command, proposals []ProposalID, key *contended) (*Command, []ProposalID) {
@@ -218,18 +152,17 @@ func (r *Replica) gather(command *Command, proposals []ProposalID, key *contende
 		Footprint: Footprint{command.Footprint[0]},
 	}
 	bytes := command.Size()
-	for len(key.queue) > 0 && len(gathered.Requests) < r.admission.limits.Gather {
-		next := key.queue[0]
-		if next.cancelled {
-			key.queue = key.queue[1:]
-			continue
+	for len(gathered.Requests) < r.admission.limits.Gather {
+		next := key.queue.head()
+		if next == nil {
+			break
 		}
 		if bytes += next.command.Size(); bytes > gatherBytesMax || !next.command.onePoint() ||
 			next.command.Footprint[0].Key != gathered.Footprint[0].Key ||
 			next.command.Footprint[0].Space != gathered.Footprint[0].Space {
 			break
 		}
-		key.queue = key.queue[1:]
+		key.queue.drop()
 		r.admission.take(next)
 		gathered.Requests = append(gathered.Requests, next.command.Requests...)
 		proposals = append(proposals[:len(proposals):len(proposals)], next.proposals...)
@@ -242,28 +175,6 @@ func (r *Replica) gather(command *Command, proposals []ProposalID, key *contende
 
 func (c *Command) onePoint() bool {
 	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
-}
-
-// reserve counts the keys and bytes of a command as in flight.
-func (a *admission) reserve(command *Command) {
-	a.inFlightBytes += command.Size()
-	for i := range command.Footprint {
-		access := &command.Footprint[i]
-		if access.Range || access.Mode == Everything {
-			continue
-		}
-		name := pointKey{access.Space, access.Key}
-		key := a.keys[name]
-		if key == nil {
-			key = &contended{}
-			a.keys[name] = key
-		}
-		if access.Mode == Read {
-			key.readers++
-		} else {
-			key.writers++
-		}
-	}
 }
 
 // Executed tells that the instances were executed here, or passed as no-ops, which makes room.
@@ -312,7 +223,7 @@ func (r *Replica) leave(command *Command) {
 			key.writers--
 		}
 		r.serveKey(key)
-		if key.readers+key.writers == 0 && len(key.queue) == 0 {
+		if key.readers+key.writers == 0 && key.queue.head() == nil {
 			delete(a.keys, name)
 		}
 	}
@@ -321,33 +232,30 @@ func (r *Replica) leave(command *Command) {
 // serveKey leads what waited for a key, as far as there is room.
 func (r *Replica) serveKey(key *contended) {
 	a := &r.admission
-	for len(key.queue) > 0 {
-		next := key.queue[0]
-		switch {
-		case next.cancelled:
-			key.queue = key.queue[1:]
-		case a.blocking(next.command.Footprint) == key:
+	for next := key.queue.head(); next != nil; next = key.queue.head() {
+		blocking := a.blocking(next.command.Footprint)
+		if blocking == key {
 			return
-		case !a.room() || a.blocking(next.command.Footprint) != nil:
-			key.queue = key.queue[1:]
+		}
+		key.queue.drop()
+		if blocking != nil || !a.room() {
 			r.admit(next)
-		default:
-			key.queue = key.queue[1:]
+		} else {
 			r.leadPending(next, key)
 		}
 	}
-	key.queue = nil
 }
 
 // serveQueue leads what waited for room.
 func (r *Replica) serveQueue() {
 	a := &r.admission
-	for len(a.queue) > 0 && a.room() {
-		next := a.queue[0]
-		a.queue = a.queue[1:]
-		if !next.cancelled {
-			r.admit(next)
+	for a.room() {
+		next := a.queue.head()
+		if next == nil {
+			return
 		}
+		a.queue.drop()
+		r.admit(next)
 	}
 }
 

@@ -170,7 +170,7 @@ func chooseValue(members Membership, leader int, replies []*RecoverReply) choice
 }
 
 // onRefusal gives way to a higher ballot; the next attempt jumps over it.
-func (r *Replica) onRefusal(m Refusal) bool {
+func (r *Replica) onRefusal(from int, m Refusal) bool {
 	in := r.known(m.ID)
 	if in == nil || m.Promised.Number > numberMax {
 		return false
@@ -178,10 +178,22 @@ func (r *Replica) onRefusal(m Refusal) bool {
 	if in.refused.Less(m.Promised) {
 		in.refused = m.Promised
 	}
-	if in.round != nil && in.round.ballot.Less(m.Promised) {
-		r.stats.Refusals++
-		in.round = nil
-		in.notBefore = r.now + r.backOff()
+	round := in.round
+	if round == nil || !round.ballot.Less(m.Promised) {
+		return true
 	}
+	r.stats.Refusals++
+	if round.ballot.IsZero() {
+		// One that suspects this replica wrongly need not end what the others still decide.
+		round.refusals = round.refusals.with(from)
+		if round.votes.count()+r.outstanding(round.votes|round.refusals) >= r.members.SlowQuorum() {
+			if round.stage == preAccepting {
+				r.concludePreAccept(in)
+			}
+			return true
+		}
+	}
+	in.round = nil
+	in.notBefore = r.now + r.backOff()
 	return true
 }

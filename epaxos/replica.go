@@ -128,6 +128,13 @@ func New(config Config) (*Replica, error) {
 	if min(l.InFlight, l.InFlightBytes, l.InFlightPerKey, l.Queue, l.Gather, l.Pack) < 1 {
 		return nil, fmt.Errorf("limits %+v: all must be at least 1", l)
 	}
+	if max(l.Gather, l.Pack) > gatherMax {
+		return nil, fmt.Errorf("limits %+v: an instance holds at most %d requests", l, gatherMax)
+	}
+	t := config.Timing
+	if min(t.Resend, t.Fetch, t.Recover, t.Stagger, t.Gossip, t.FastPathWait) <= 0 {
+		return nil, fmt.Errorf("timing %+v: all must be positive", t)
+	}
 	n := config.Membership.N()
 	return &Replica{
 		id: config.ID, column: column, members: config.Membership, index: config.Index, rand: config.Rand,
@@ -224,7 +231,7 @@ func (r *Replica) dispatch(from int, message Message) bool {
 	case Waiting:
 		return r.onWaiting(m)
 	case Refusal:
-		return r.onRefusal(m)
+		return r.onRefusal(from, m)
 	case TryRecover:
 		return r.onTryRecover(from, m)
 	case Fetch:
@@ -267,13 +274,14 @@ func (r *Replica) HasReady() bool {
 
 // Quiet reports whether nothing is left to do: all that was heard of is decided and nothing waits.
 func (r *Replica) Quiet() bool {
-	return r.admission.inFlight == 0 && len(r.admission.batch) == 0 && r.admission.queued == 0 && r.decided.CoversAll(r.tops)
+	a := &r.admission
+	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && r.decided.CoversAll(r.tops)
 }
 
 // Stats returns the counters.
 func (r *Replica) Stats() Stats {
-	s := r.stats
-	s.Queued, s.InFlight, s.InFlightBytes = r.admission.queued, r.admission.inFlight+len(r.admission.batch), r.admission.inFlightBytes
+	s, a := r.stats, &r.admission
+	s.Queued, s.InFlight, s.InFlightBytes = a.queued, a.inFlight+len(a.batch), a.inFlightBytes
 	return s
 }
 

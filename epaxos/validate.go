@@ -118,8 +118,10 @@ func (r *Replica) concludeValidation(in *instance) {
 	r.stats.Waits++
 	round.stage, round.sent = awaiting, r.now
 	for _, c := range round.against {
-		r.waiters[c.ID] = append(r.waiters[c.ID], in)
 		r.want(c.ID)
+		if waiting := r.waiters[c.ID]; r.known(c.ID).phase != Committed && !slices.Contains(waiting, in) {
+			r.waiters[c.ID] = append(waiting, in)
+		}
 	}
 	r.broadcast(0, Waiting{ID: in.id, Count: round.equal})
 	// "To all" is to this replica too: where it leads the recoveries of both sides, neither would

@@ -117,6 +117,7 @@ func (n *Node) replay() error {
 	}
 	n.config.Core.Restored(0)
 	n.config.Core.ExecutedDurably(n.config.Orderer.Executed())
+	n.takeReady()
 	_, err = n.Execute(0)
 	return err
 }

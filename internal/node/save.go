@@ -33,8 +33,8 @@ func (u *unsaved) touch(now time.Duration) {
 const groupOverhead = 16 << 10
 
 // Save makes the turn durable as far as its messages and decisions rely on it, and returns the
-// messages, which may leave now and are valid until the next call. While the disk is full nothing leaves and the turn is kept for
-// the next call. An error is final.
+// messages, which may leave now and are valid until the next call. While the disk is full nothing
+// leaves and the turn is kept for the next call. An error is final.
 func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 	n.advance(now)
 	n.takeReady()

@@ -1,0 +1,137 @@
+package epaxos
+
+import "slices"
+
+// The accounts of admission: what is in flight, by number, bytes and key, and who waits for room.
+
+// pointKey names a key of a point access.
+type pointKey struct {
+	space Space
+	key   string
+}
+
+// contended is a key of own instances in flight.
+type contended struct {
+	readers, writers int // own instances in flight; an access that is not a Read counts as writer
+	queue            waitingLine
+}
+
+// waitingLine is a queue in which some have been cancelled. They leave it at the latest when they are more
+// than half of it: on a replica that can decide nothing, clients come and give up for ever.
+type waitingLine struct {
+	entries   []*pending
+	cancelled int
+}
+
+func (l *waitingLine) push(p *pending) {
+	p.line = l
+	l.entries = append(l.entries, p)
+}
+
+// head is the first that still waits, or nil.
+func (l *waitingLine) head() *pending {
+	for len(l.entries) > 0 && l.entries[0].cancelled {
+		l.drop()
+		l.cancelled--
+	}
+	if len(l.entries) == 0 {
+		return nil
+	}
+	return l.entries[0]
+}
+
+// drop removes the first.
+func (l *waitingLine) drop() {
+	l.entries[0] = nil
+	if l.entries = l.entries[1:]; len(l.entries) == 0 {
+		l.entries = nil
+	}
+}
+
+func (l *waitingLine) cancel(p *pending) {
+	p.cancelled = true
+	if l.cancelled++; 2*l.cancelled > len(l.entries) {
+		l.entries = slices.DeleteFunc(l.entries, func(p *pending) bool { return p.cancelled })
+		l.cancelled = 0
+	}
+}
+
+type admission struct {
+	limits        Limits
+	queued        int
+	inFlight      int
+	inFlightBytes int
+	keys          map[pointKey]*contended
+	queue         waitingLine             // waiting for room of any kind, in order of arrival
+	batch         []*pending              // admitted in this turn, to be led at its end
+	byProposal    map[ProposalID]*pending // what can be cancelled
+}
+
+func newAdmission(limits Limits) admission {
+	return admission{limits: limits, keys: map[pointKey]*contended{}, byProposal: map[ProposalID]*pending{}}
+}
+
+func (a *admission) enqueue(p *pending) {
+	if len(p.proposals) == 1 {
+		a.byProposal[p.proposals[0]] = p
+	}
+}
+
+// room reports whether one more instance may be in flight. A single command is always admitted,
+// however large.
+func (a *admission) room() bool {
+	instances := a.inFlight + len(a.batch)
+	return instances == 0 || instances < a.limits.InFlight && a.inFlightBytes < a.limits.InFlightBytes
+}
+
+// blocking finds a key whose window is full for this footprint.
+func (a *admission) blocking(footprint Footprint) *contended {
+	for i := range footprint {
+		access := &footprint[i]
+		if access.Range || access.Mode == Everything {
+			continue
+		}
+		key := a.keys[pointKey{access.Space, access.Key}]
+		if key == nil {
+			continue
+		}
+		busy := key.writers
+		if access.Mode != Read {
+			busy += key.readers
+		}
+		if busy >= a.limits.InFlightPerKey {
+			return key
+		}
+	}
+	return nil
+}
+
+// take removes a command from the accounts of the queue.
+func (a *admission) take(p *pending) {
+	a.queued -= len(p.proposals)
+	if len(p.proposals) == 1 {
+		delete(a.byProposal, p.proposals[0])
+	}
+}
+
+// reserve counts the keys and bytes of a command as in flight.
+func (a *admission) reserve(command *Command) {
+	a.inFlightBytes += command.Size()
+	for i := range command.Footprint {
+		access := &command.Footprint[i]
+		if access.Range || access.Mode == Everything {
+			continue
+		}
+		name := pointKey{access.Space, access.Key}
+		key := a.keys[name]
+		if key == nil {
+			key = &contended{}
+			a.keys[name] = key
+		}
+		if access.Mode == Read {
+			key.readers++
+		} else {
+			key.writers++
+		}
+	}
+}
