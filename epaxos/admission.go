@@ -135,3 +135,28 @@ func (a *admission) reserve(command *Command) {
 		}
 	}
 }
+
+// release undoes reserve. A key that nobody uses any more is forgotten, unless some wait for it.
+func (a *admission) release(command *Command) {
+	a.inFlightBytes -= command.Size()
+	for i := range command.Footprint {
+		access := &command.Footprint[i]
+		if access.Range || access.Mode == Everything {
+			continue
+		}
+		name := pointKey{access.Space, access.Key}
+		key := a.keys[name]
+		if access.Mode == Read {
+			key.readers--
+		} else {
+			key.writers--
+		}
+		a.forget(name, key)
+	}
+}
+
+func (a *admission) forget(name pointKey, key *contended) {
+	if key.readers+key.writers == 0 && key.queue.head() == nil {
+		delete(a.keys, name)
+	}
+}

@@ -119,7 +119,9 @@ func TestL5Windows(t *testing.T) {
 
 // L6: what waited for one key goes together, and nothing else with it.
 func TestL6GatherByKey(t *testing.T) {
-	r := alone(t, epaxos.DefaultLimits())
+	limits := epaxos.DefaultLimits()
+	limits.InFlightPerKey = 1
+	r := alone(t, limits)
 	propose := func(id epaxos.ProposalID, f epaxos.Footprint) {
 		if err := r.Propose(0, id, epaxos.Request{Number: uint64(id)}, f); err != nil {
 			t.Fatal(err)
@@ -157,8 +159,8 @@ func TestL6GatherByKey(t *testing.T) {
 	}
 }
 
-// L9: requests of one turn on cold keys share an instance; a key on which something is under way, and
-// a command on several keys, stay apart.
+// L9: requests of one turn on cold keys share an instance, and so do those on one hot key, on which
+// something is under way; these two, and a command on several keys, stay apart.
 func TestL9PackColdKeys(t *testing.T) {
 	limits := epaxos.DefaultLimits()
 	limits.Pack = 2
@@ -168,7 +170,7 @@ func TestL9PackColdKeys(t *testing.T) {
 		ID: epaxos.InstanceID{Epoch: 1, Replica: 2, Slot: 1}, Command: other, Initial: epaxos.Dependencies{0, 0, 0},
 	}})
 	r.Ready()
-	keys := []epaxos.Footprint{write("a"), write("hot"), append(write("p"), write("q")...), write("b"), write("c")}
+	keys := []epaxos.Footprint{write("a"), write("hot"), append(write("p"), write("q")...), write("b"), write("c"), write("hot")}
 	for i, f := range keys {
 		if err := r.Propose(0, epaxos.ProposalID(i+1), epaxos.Request{Number: uint64(i + 1)}, f); err != nil {
 			t.Fatal(err)
@@ -184,7 +186,7 @@ func TestL9PackColdKeys(t *testing.T) {
 		led = append(led, numbers)
 		all = append(all, record.ID)
 	}
-	if got, want := fmt.Sprint(led), "[[2] [3] [1 4] [5]]"; got != want {
+	if got, want := fmt.Sprint(led), "[[1 4] [2 6] [3] [5]]"; got != want {
 		t.Errorf("instances hold the requests %s, want %s", got, want)
 	}
 	r.Executed(0, all)

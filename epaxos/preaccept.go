@@ -94,7 +94,7 @@ func (r *Replica) concludePreAccept(in *instance) {
 	case round.matching+r.outstanding(round.votes|round.refusals) < r.members.FastQuorum():
 		r.takeSlowPath(in)
 	case round.patience == 0:
-		round.patience = r.now + min(r.timing.FastPathWait, (r.now-round.began)/4)
+		round.patience = r.now + min(r.timing.FastPathWait, r.now-round.began)
 		r.impatient = append(r.impatient, in)
 	}
 }
@@ -115,8 +115,9 @@ func (r *Replica) takeSlowPath(in *instance) {
 	r.propose(in, Ballot{}, in.value(), in.round.union)
 }
 
-// settleImpatient ends the wait for a fast quorum where it would last longer than the second round
-// trip it could save: a quarter of the time the slow quorum took, and never above FastPathWait.
+// settleImpatient ends the wait for a fast quorum where it has lasted as long as the second round trip
+// that it could save, which takes the slow quorum about as long as the first, and never above
+// FastPathWait.
 func (r *Replica) settleImpatient() {
 	kept := r.impatient[:0]
 	for _, in := range r.impatient {

@@ -73,63 +73,120 @@ func (r *Replica) admit(p *pending) {
 	a.batch = append(a.batch, p)
 }
 
-// leadPending leads a command together with what the queue of its key can add to it.
-func (r *Replica) leadPending(p *pending, key *contended) {
-	a := &r.admission
-	a.take(p)
-	command, proposals := p.command, p.proposals
-	if key != nil {
-		command, proposals = r.gather(command, proposals, key)
+// leadWaiting leads the first command that waited for a key together with those behind it that wait for
+// the same key and no other (rule L6).
+func (r *Replica) leadWaiting(first *pending, key *contended) {
+	r.admission.take(first)
+	r.admission.reserve(first.command)
+	g := newGroup(first)
+	for next := key.queue.head(); next != nil && first.command.onePoint(); next = key.queue.head() {
+		if !next.command.onePoint() || next.command.key() != first.command.key() ||
+			!g.add(next, r.admission.limits.Gather) {
+			break
+		}
+		key.queue.drop()
+		r.admission.take(next)
+		r.admission.reserve(next.command)
 	}
-	a.reserve(command)
-	r.lead(command, proposals)
+	r.leadGroup(g)
 }
 
-// leadBatch leads what was admitted in this turn. Commands on one cold key each share instances, up
-// to Limits.Pack: all that an instance costs, in messages, votes and records, is then paid once for
-// many. A key is cold if everything known to interfere is executed here; a hot one stays apart, or
-// its conflicts would become those of all.
+// leadBatch leads what was admitted in this turn, in few instances: all that an instance costs, in
+// messages, votes and records, is then paid once for many requests. Commands on one cold key each are
+// packed together; a key is cold if everything known to interfere is executed here. Commands on the
+// same hot key form an instance of their own: mixed with others, its conflicts would become theirs.
 func (r *Replica) leadBatch() {
 	batch := r.admission.batch
 	r.admission.batch = nil
-	var packed pack
+	var groups []*group
+	var packed *group
+	hot := map[pointKey]*group{}
 	for _, p := range batch {
-		if len(batch) == 1 || r.admission.limits.Pack == 1 || !r.cold(p.command) {
-			r.lead(p.command, p.proposals)
-			continue
+		switch {
+		case len(batch) == 1 || !p.command.onePoint():
+			groups = append(groups, newGroup(p))
+		case r.cold(p.command):
+			if !packed.add(p, r.admission.limits.Pack) {
+				packed = newGroup(p)
+				groups = append(groups, packed)
+			}
+		default:
+			if key := p.command.key(); !hot[key].add(p, r.admission.limits.Gather) {
+				hot[key] = newGroup(p)
+				groups = append(groups, hot[key])
+			}
 		}
-		if !packed.fits(p.command, r.admission.limits.Pack) {
-			r.lead(packed.command, packed.proposals)
-			packed = pack{}
+	}
+	for _, g := range groups {
+		r.leadGroup(g)
+	}
+}
+
+// leadGroup leads commands as one.
+func (r *Replica) leadGroup(g *group) {
+	command, proposals := g.members[0].command, g.members[0].proposals
+	if len(g.members) > 1 {
+		command, proposals = g.union()
+		r.admission.reserve(command) // first, or the keys would be forgotten between
+		for _, p := range g.members {
+			r.admission.release(p.command)
 		}
-		packed.add(p)
 	}
-	if packed.command != nil {
-		r.lead(packed.command, packed.proposals)
+	r.lead(command, proposals)
+}
+
+// group is commands that become one.
+type group struct {
+	members  []*pending
+	requests int
+	bytes    int
+}
+
+func newGroup(first *pending) *group {
+	return &group{
+		members: []*pending{first}, requests: len(first.command.Requests), bytes: first.command.Size(),
 	}
 }
 
-// pack is a command that grows.
-type pack struct {
-	command   *Command
-	proposals []ProposalID
-	bytes     int
-}
-
-func (k *pack) fits(command *Command, most int) bool {
-	return k.command == nil || k.bytes+command.Size() <= gatherBytesMax &&
-		len(k.command.Requests)+len(command.Requests) <= most
-}
-
-func (k *pack) add(p *pending) {
-	if k.command == nil {
-		k.command = &Command{}
+// add takes one more command, unless there is no group or that would exceed a limit.
+func (g *group) add(p *pending, most int) bool {
+	if g == nil || g.requests+len(p.command.Requests) > most || g.bytes+p.command.Size() > gatherBytesMax {
+		return false
 	}
-	k.command.Requests = append(k.command.Requests, p.command.Requests...)
-	k.command.Footprint = append(k.command.Footprint, p.command.Footprint...)
-	k.proposals = append(k.proposals, p.proposals...)
-	k.bytes += p.command.Size()
+	g.members = append(g.members, p)
+	g.requests += len(p.command.Requests)
+	g.bytes += p.command.Size()
+	return true
 }
+
+// union is a command with the requests of all members, in their order, and each key once. All members
+// are on one key each.
+func (g *group) union() (*Command, []ProposalID) {
+	command := &Command{Requests: make([]Request, 0, g.requests)}
+	proposals := make([]ProposalID, 0, g.requests)
+	places := make(map[pointKey]int, len(g.members))
+	for _, p := range g.members {
+		command.Requests = append(command.Requests, p.command.Requests...)
+		proposals = append(proposals, p.proposals...)
+		access := p.command.Footprint[0]
+		at, known := places[p.command.key()]
+		switch {
+		case !known:
+			places[p.command.key()] = len(command.Footprint)
+			command.Footprint = append(command.Footprint, access)
+		case !access.Mode.CommutesWith(command.Footprint[at].Mode):
+			command.Footprint[at].Mode = Write
+		}
+	}
+	return command, proposals
+}
+
+func (c *Command) onePoint() bool {
+	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
+}
+
+// key is the key of a command on one point.
+func (c *Command) key() pointKey { return pointKey{c.Footprint[0].Space, c.Footprint[0].Key} }
 
 // cold reports whether a command is on one key on which nothing is under way.
 func (r *Replica) cold(command *Command) bool {
@@ -139,42 +196,6 @@ func (r *Replica) cold(command *Command) bool {
 	clear(r.scratch)
 	r.index.Raise(command.Footprint, r.scratch)
 	return r.passed.CoversAll(r.scratch)
-}
-
-// gather unites a command on one key with those that wait for the same key and no other. Hot and
-// cold keys are never mixed: a mixed instance would spread the conflicts of one to the other.
-func (r *Replica) gather(command *Command, proposals []ProposalID, key *contended) (*Command, []ProposalID) {
-	if !command.onePoint() {
-		return command, proposals
-	}
-	gathered := &Command{
-		Requests:  command.Requests[:len(command.Requests):len(command.Requests)],
-		Footprint: Footprint{command.Footprint[0]},
-	}
-	bytes := command.Size()
-	for len(gathered.Requests) < r.admission.limits.Gather {
-		next := key.queue.head()
-		if next == nil {
-			break
-		}
-		if bytes += next.command.Size(); bytes > gatherBytesMax || !next.command.onePoint() ||
-			next.command.Footprint[0].Key != gathered.Footprint[0].Key ||
-			next.command.Footprint[0].Space != gathered.Footprint[0].Space {
-			break
-		}
-		key.queue.drop()
-		r.admission.take(next)
-		gathered.Requests = append(gathered.Requests, next.command.Requests...)
-		proposals = append(proposals[:len(proposals):len(proposals)], next.proposals...)
-		if mode := next.command.Footprint[0].Mode; !mode.CommutesWith(gathered.Footprint[0].Mode) {
-			gathered.Footprint[0].Mode = Write
-		}
-	}
-	return gathered, proposals
-}
-
-func (c *Command) onePoint() bool {
-	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
 }
 
 // Executed tells that the instances were executed here, or passed as no-ops, which makes room.
@@ -209,22 +230,12 @@ func (r *Replica) pass(column int) {
 func (r *Replica) leave(command *Command) {
 	a := &r.admission
 	a.inFlight--
-	a.inFlightBytes -= command.Size()
+	a.release(command)
 	for i := range command.Footprint {
-		access := &command.Footprint[i]
-		if access.Range || access.Mode == Everything {
-			continue
-		}
-		name := pointKey{access.Space, access.Key}
-		key := a.keys[name]
-		if access.Mode == Read {
-			key.readers--
-		} else {
-			key.writers--
-		}
-		r.serveKey(key)
-		if key.readers+key.writers == 0 && key.queue.head() == nil {
-			delete(a.keys, name)
+		name := pointKey{command.Footprint[i].Space, command.Footprint[i].Key}
+		if key := a.keys[name]; key != nil {
+			r.serveKey(key)
+			a.forget(name, key)
 		}
 	}
 }
@@ -241,7 +252,7 @@ func (r *Replica) serveKey(key *contended) {
 		if blocking != nil || !a.room() {
 			r.admit(next)
 		} else {
-			r.leadPending(next, key)
+			r.leadWaiting(next, key)
 		}
 	}
 }

@@ -39,7 +39,7 @@ type Timing struct {
 
 // DefaultLimits suits a replica with the default storage options.
 func DefaultLimits() Limits {
-	return Limits{InFlight: 1024, InFlightBytes: 256 << 10, InFlightPerKey: 1, Queue: 16384, Gather: 64, Pack: 32}
+	return Limits{InFlight: 1024, InFlightBytes: 256 << 10, InFlightPerKey: 16, Queue: 16384, Gather: 64, Pack: 32}
 }
 
 // DefaultTiming suits round trips up to about 300 ms.

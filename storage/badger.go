@@ -34,7 +34,7 @@ type Badger struct {
 	dead      error // why nothing more is saved or read; only the goroutine that saves touches it
 
 	free    func() (uint64, error) // a test makes a disk run full
-	names   dirNames
+	wal     wal
 	buffer  []byte         // keys and values of one Save
 	entries []badger.Entry // likewise
 
@@ -66,7 +66,7 @@ func Open(o Options) (*Badger, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger)}
+	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger), wal: wal{dir: o.Dir}}
 	b.free = func() (uint64, error) { return freeBytes(o.Dir) }
 	if err := b.start(); err != nil {
 		err = fmt.Errorf("open %s: %w", o.Dir, err)
@@ -153,6 +153,9 @@ func (b *Badger) initialise() error {
 	err = txn.Set([]byte{prefixMeta}, newMeta(b.opts.Identity).encode())
 	if err == nil {
 		err = txn.CommitAt(metaVersion, nil)
+	}
+	if err == nil {
+		err = b.wal.sync(entryOverhead)
 	}
 	if err != nil {
 		return fmt.Errorf("storage: write the meta record: %w", err)
@@ -269,7 +272,7 @@ func (b *Badger) release() error {
 	if b.mark != nil {
 		err = b.mark.close()
 	}
-	return errors.Join(err, b.lock.Close())
+	return errors.Join(err, b.wal.close(), b.lock.Close())
 }
 
 func (b *Badger) alive() error { return usable(b.dead) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -359,12 +360,47 @@ func TestPanics(t *testing.T) {
 
 // A new log is lost with its name, so its name is synced before what it holds is acknowledged.
 func TestNewNamesAreSynced(t *testing.T) {
-	dir := t.TempDir()
-	var n dirNames
-	if err := n.sync(dir); err != nil {
+	b := testStore(t, 1)
+	if err := b.wal.sync(0); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.sync(filepath.Join(dir, "missing")); err == nil {
+	b.wal.dir = filepath.Join(b.wal.dir, "missing")
+	if err := b.wal.sync(0); err == nil {
 		t.Fatal("a directory that is gone was synced")
+	}
+	b.wal.dir = filepath.Dir(b.wal.dir)
+}
+
+// What is synced is the log that Badger writes to, also after it has begun a new one.
+func TestTheNewestLogIsSynced(t *testing.T) {
+	b := testStore(t, 1)
+	seen := map[string]bool{}
+	for number := range 60 {
+		group := bytes.Repeat(fmt.Appendf(nil, "group %d;", number), 6<<10)
+		if err := b.Save(Batch{Group: group}); err != nil {
+			t.Fatal(err)
+		}
+		logs, err := filepath.Glob(filepath.Join(b.opts.Dir, "*"+memtableSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if newest := slices.Max(logs); b.wal.log.Name() != newest {
+			t.Fatalf("group %d: synced %s, written was %s", number+1, b.wal.log.Name(), newest)
+		}
+		content, err := os.ReadFile(b.wal.log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := bytes.LastIndex(content, group[:1024])
+		if last < 0 {
+			t.Fatalf("group %d is not in the log that was synced", number+1)
+		}
+		if end := int64(last + len(group)); end > b.wal.used {
+			t.Fatalf("group %d ends at %d, thought to be written was no more than %d", number+1, end, b.wal.used)
+		}
+		seen[b.wal.log.Name()] = true
+	}
+	if len(seen) < 2 {
+		t.Fatalf("Badger never began a new log: %v", seen)
 	}
 }

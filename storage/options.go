@@ -78,7 +78,7 @@ func valueBytesMax(memTableBytes int64) int {
 func badgerOptions(o Options, log badger.Logger) badger.Options {
 	b := badger.DefaultOptions(o.Dir)
 	b.Logger = log
-	b.SyncWrites = true
+	b.SyncWrites = false // wal.go syncs
 	b.MemTableSize = o.MemTableBytes
 	b.NumMemtables = 3
 	b.NumLevelZeroTables = 2

@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 )
 
 // Save implements Store: one Badger transaction, one sync.
@@ -32,7 +30,7 @@ func (b *Badger) Save(batch Batch) error {
 		return err
 	}
 	// The mark follows the group, so it is never ahead of what is durable, and guards the group from here on.
-	if err := errors.Join(b.names.sync(b.opts.Dir), b.mark.move(number)); err != nil {
+	if err := b.mark.move(number); err != nil {
 		b.dead = err
 		return err
 	}
@@ -67,7 +65,7 @@ func (b *Badger) commit(number uint64, batch Batch) error {
 		return fmt.Errorf("%w: %w", ErrBatchTooLarge, err)
 	}
 	if err == nil {
-		err = b.commitSynced(txn, groupVersion(number))
+		err = b.commitSynced(txn, groupVersion(number), batch.Bytes())
 	}
 	if err != nil {
 		return fmt.Errorf("storage: save group %d: %w", number, err)
@@ -79,7 +77,7 @@ func (b *Badger) commit(number uint64, batch Batch) error {
 
 // commitSynced returns when the transaction is durable, or as soon as Badger reports a failure from
 // the background: where its flushes fail for good, a commit would wait for ever.
-func (b *Badger) commitSynced(txn *badger.Txn, version uint64) error {
+func (b *Badger) commitSynced(txn *badger.Txn, version uint64, bytes int) error {
 	committed := make(chan error, 1)
 	err := guard("commit", func() error {
 		return txn.CommitAt(version, func(err error) { committed <- err })
@@ -91,10 +89,10 @@ func (b *Badger) commitSynced(txn *badger.Txn, version uint64) error {
 	case err = <-committed:
 	case <-b.log.failed:
 	}
-	if err != nil {
+	if err := errors.Join(err, b.log.err()); err != nil {
 		return err
 	}
-	return b.log.err()
+	return b.wal.sync(bytes)
 }
 
 // writer fills a transaction. Keys, values and entries live in buffers that the next Save uses again:
@@ -158,33 +156,4 @@ func (w *writer) set(start, keyEnd int) error {
 		Value: w.buffer[keyEnd:end:end],
 	})
 	return w.txn.SetEntry(&w.entries[len(w.entries)-1])
-}
-
-// dirNames makes the names of new files durable. Badger syncs a new write-ahead log, but not the
-// directory that names it, and a log that has lost its name is lost with all that was acknowledged.
-type dirNames struct {
-	synced unix.Timespec // modification time of the directory when it was last synced
-}
-
-// timeGranularity is more than the tick by which file systems date changes: within it a second
-// change leaves the same time as the first.
-const timeGranularity = 50 * time.Millisecond
-
-// sync syncs the directory if its names changed since.
-func (n *dirNames) sync(dir string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return fmt.Errorf("storage: look at the directory %s: %w", dir, err)
-	}
-	changed := st.Mtim
-	if changed == n.synced {
-		return nil
-	}
-	if err := syncDir(dir); err != nil {
-		return err
-	}
-	if time.Since(time.Unix(changed.Unix())) > timeGranularity {
-		n.synced = changed
-	}
-	return nil
 }

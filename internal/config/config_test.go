@@ -109,7 +109,7 @@ func TestDefaults(t *testing.T) {
 	if c.Limits != d.Limits || c.Timing != d.Timing || c.Storage != d.Storage || c.Log != d.Log {
 		t.Errorf("a file without settings differs from Default: %+v, %+v", c, d)
 	}
-	if want := (Limits{1024, 1, 16384, 4096, 8 * MiB}); d.Limits != want {
+	if want := (Limits{1024, 16, 16384, 4096, 8 * MiB}); d.Limits != want {
 		t.Errorf("limits: %+v, want %+v", d.Limits, want)
 	}
 	l, timing := epaxos.DefaultLimits(), epaxos.DefaultTiming()
@@ -165,7 +165,7 @@ func TestPrecedence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Limits.Queue != test.want || c.Limits.InFlight != 50 || c.Limits.InFlightPerKey != 1 || c.Name != "virginia" {
+		if c.Limits.Queue != test.want || c.Limits.InFlight != 50 || c.Limits.InFlightPerKey != 16 || c.Name != "virginia" {
 			t.Errorf("got %+v, name %q, want queue %d", c.Limits, c.Name, test.want)
 		}
 	}

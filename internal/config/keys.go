@@ -57,7 +57,7 @@ var keys = []Key{
 		Help: "private key of this replica, PEM; in a file relative to the directory of the file"},
 	{Name: "limits.in_flight", kind: kindCount, Default: "1024",
 		Help: "own instances proposed and not yet executed here; more requests wait"},
-	{Name: "limits.in_flight_per_key", kind: kindCount, Default: "1",
+	{Name: "limits.in_flight_per_key", kind: kindCount, Default: "16",
 		Help: "the same for one key; the next requests on the key are gathered into one instance"},
 	{Name: "limits.queue", kind: kindCount, Default: "16384",
 		Help: "requests that may wait; beyond them clients are told to retry"},

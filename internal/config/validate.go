@@ -138,7 +138,7 @@ func (c Config) checkQuorums(ch *checker) {
 
 func (c Config) checkLimits(ch *checker) {
 	ch.between("limits.in_flight", c.Limits.InFlight, 1, 1<<16)
-	ch.between("limits.in_flight_per_key", c.Limits.InFlightPerKey, 1, max(c.Limits.InFlight, 1))
+	ch.between("limits.in_flight_per_key", c.Limits.InFlightPerKey, 1, 1<<16)
 	ch.between("limits.queue", c.Limits.Queue, 1, 1<<20)
 	ch.between("limits.client_requests", c.Limits.ClientRequests, 1, 1<<16)
 	ch.bytes("limits.peer_queue_bytes", c.Limits.PeerQueueBytes, peerQueueBytesMin, 1*GiB)
