@@ -47,7 +47,7 @@ func testMain(m *testing.M) int {
 
 // cluster is a cluster of processes on loopback.
 type cluster struct {
-	t        *testing.T
+	t        testing.TB
 	ctx      context.Context // ends when patience does
 	dir      string
 	replicas []*replica
@@ -55,7 +55,7 @@ type cluster struct {
 
 // replica is one process after another on one data directory.
 type replica struct {
-	t      *testing.T
+	t      testing.TB
 	config string
 	addr   string
 	cmd    *exec.Cmd // nil while none runs
@@ -63,7 +63,7 @@ type replica struct {
 	log    syncedBuffer // of all processes of the replica
 }
 
-func newCluster(t *testing.T, n int) *cluster {
+func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
@@ -84,7 +84,7 @@ func newCluster(t *testing.T, n int) *cluster {
 
 // freeAddr finds a UDP port that nobody uses. It is below the range from which systems serve those
 // who want any port: a replica that was killed must find its own free again.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
