@@ -8,13 +8,19 @@ import (
 )
 
 var (
-	runs = flag.Int("runs", 200, "simulations to run")
+	runs = flag.Int("runs", 0, "simulations to run; 0 is 200, or 40 with -short")
 	seed = flag.Uint64("seed", 1, "the first seed")
 	all  = flag.Bool("trace", false, "with one run: print its whole trace")
 )
 
 // TestSeeds runs simulations and prints what they covered. A failure names its seed.
 func TestSeeds(t *testing.T) {
+	if *runs == 0 {
+		*runs = 200
+		if testing.Short() {
+			*runs = 40 // the race detector makes each ten times as long
+		}
+	}
 	var total sim.Report
 	for i := range *runs {
 		options := sim.Options{Seed: *seed + uint64(i)}
