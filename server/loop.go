@@ -42,7 +42,7 @@ func (s *Server) run() {
 }
 
 // restTicks is how many times rarer a replica looks around while it has nothing to do.
-const restTicks = 10
+const restTicks = 50
 
 // turn steps through the inputs and flushes once; what execution sets free is proposed in turns
 // that follow at once.

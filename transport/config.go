@@ -17,7 +17,7 @@ import (
 const (
 	DefaultQueueBytes        = 8 << 20
 	DefaultFrameBytesMax     = 16 << 20
-	DefaultHeartbeatInterval = 250 * time.Millisecond
+	DefaultHeartbeatInterval = 300 * time.Millisecond
 	DefaultSuspectAfter      = time.Second
 	DefaultClientsMax        = 4096
 

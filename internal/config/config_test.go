@@ -254,7 +254,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"\n  ca: \"tls/ca.pem\"\n", "\n  tick: 5ms\n", "\n  # heartbeat: 250ms\n", "\n# limits:\n", "\n#   queue: 16384\n", "\nf: 0\n", "\n# e: auto\n"} {
+	for _, want := range []string{"\n  ca: \"tls/ca.pem\"\n", "\n  tick: 5ms\n", "\n  # heartbeat: 300ms\n", "\n# limits:\n", "\n#   queue: 16384\n", "\nf: 0\n", "\n# e: auto\n"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the file lacks %q:\n%s", want, text)
 		}

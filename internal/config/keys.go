@@ -67,7 +67,7 @@ var keys = []Key{
 		Help: "messages waiting for one peer; beyond them new ones are dropped, and caught up later"},
 	{Name: "timing.tick", kind: kindDuration, Default: "10ms",
 		Help: "how often a replica looks at its timers; the unit of the times below"},
-	{Name: "timing.heartbeat", kind: kindDuration, Default: "250ms",
+	{Name: "timing.heartbeat", kind: kindDuration, Default: "300ms",
 		Help: "pause between two heartbeats to a peer"},
 	{Name: "timing.suspect", kind: kindDuration, Default: "1s",
 		Help: "silence after which a peer is suspected; longer than a pause of its process or disk"},

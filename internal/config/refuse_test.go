@@ -74,7 +74,7 @@ func TestRefused(t *testing.T) {
 		{"heartbeat below a tick", "dir: data", "dir: data\ntiming:\n  heartbeat: 5ms",
 			"FILE:7: timing.heartbeat: 5ms is impossible: between one tick, 10ms, and 1h0m0s"},
 		{"hasty suspicion", "dir: data", "dir: data\ntiming:\n  suspect: 200ms",
-			"FILE:7: timing.suspect: 200ms is too short: at least three heartbeats, 750ms, or one lost packet raises suspicion"},
+			"FILE:7: timing.suspect: 200ms is too short: at least three heartbeats, 900ms, or one lost packet raises suspicion"},
 		{"decimal bytes", "dir: data", "dir: data\nstorage: {reserve_bytes: 1GB}",
 			`FILE:6: storage.reserve_bytes: "1GB" is not an amount of bytes: write a whole number and KiB, MiB or GiB`},
 		{"bytes that overflow", "dir: data", "dir: data\nstorage: {reserve_bytes: 9999999999GiB}",
