@@ -3,7 +3,7 @@
 GO       ?= go
 SEED     ?=
 RUNS     ?=
-TIME     ?= 30s
+INPUTS   ?= 200000
 PACKAGES ?= ./...
 
 .DEFAULT_GOAL := help
@@ -36,8 +36,8 @@ schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for e
 	$(GO) test -count=1 -timeout 0 -v -run TestRandomSchedules ./epaxos -args \
 		$(if $(SEED),-seed=$(SEED)) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
 
-fuzz: ## every fuzz target for TIME= each
-	FUZZ_TIME=$(TIME) .ci/run fuzz
+fuzz: ## every fuzz target with INPUTS= each
+	FUZZ_RUNS=$(INPUTS) .ci/run fuzz
 
 process: ## real processes: kill -9, restart, an old disk, exit codes
 	$(GO) test -count=1 -timeout 20m ./internal/process
@@ -54,7 +54,7 @@ cluster: build ## three replicas in one process, until interrupted, after a seco
 soak: ## the long proofs: many seeds, half an hour per fuzz target
 	$(MAKE) sim RUNS=100000
 	$(MAKE) schedules RUNS=100000
-	$(MAKE) fuzz TIME=30m
+	$(MAKE) fuzz INPUTS=10000000
 
 clean: ## remove what the other targets made
 	rm -rf bin
