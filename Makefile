@@ -51,7 +51,7 @@ demo: ## a cluster in this process, with load, for ten seconds
 cluster: build ## three replicas in one process, until interrupted, after a second of load
 	bin/epaxos demo --replicas 3 --rtt none --duration 1s --keep
 
-soak: ## the long proofs: many seeds, half an hour per fuzz target
+soak: ## the long proofs: many seeds, ten million inputs per fuzz target
 	$(MAKE) sim RUNS=100000
 	$(MAKE) schedules RUNS=100000
 	$(MAKE) fuzz INPUTS=10000000
