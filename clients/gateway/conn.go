@@ -271,6 +271,7 @@ func (c *conn) refuse() (Answer, bool) {
 		g.open.Add(-1)
 		refused.Detail = fmt.Sprintf("%d requests are open at this replica", g.config.OpenMax)
 	default:
+		g.rouse()
 		return Answer{}, false
 	}
 	return refused, true

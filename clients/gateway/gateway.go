@@ -95,6 +95,8 @@ type Gateway struct {
 
 	draining atomic.Bool
 	open     atomic.Int64 // requests in the hands of the proposer
+	resting  atomic.Bool  // the keeper of time waits for busy
+	busy     chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
@@ -106,7 +108,7 @@ type Gateway struct {
 func New(config Config) *Gateway {
 	g := &Gateway{
 		config: config.withDefaults(), members: slices.Clone(config.Members),
-		stop: make(chan struct{}), conns: make(map[*conn]struct{}),
+		stop: make(chan struct{}), busy: make(chan struct{}, 1), conns: make(map[*conn]struct{}),
 	}
 	g.wg.Add(1)
 	go g.keepTime()
@@ -227,27 +229,52 @@ func (g *Gateway) greetAll() {
 const (
 	// tick is the grain of deadlines.
 	tick = 10 * time.Millisecond
+	// restTick is how often clients that read nothing are looked for while no request is open.
+	restTick = 500 * time.Millisecond
 	// grace is how much later than the deadline the gateway itself answers "timeout, outcome
 	// unknown": the proposer may know better, and then says so at the deadline.
 	grace = 20 * time.Millisecond
 )
 
-// keepTime answers requests whose deadline has passed, and cuts off clients that do not read.
+// keepTime answers requests whose deadline has passed, and cuts off clients that do not read. While no
+// request is open it looks around seldom: a hundred times a second would be most of what a replica at
+// rest costs.
 func (g *Gateway) keepTime() {
 	defer g.wg.Done()
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
 	for {
+		now := time.Now()
 		select {
 		case <-g.stop:
 			return
-		case now := <-ticker.C:
-			g.mu.Lock()
-			conns := g.snapshot()
-			g.mu.Unlock()
-			for _, c := range conns {
-				c.sweep(now)
-			}
+		case <-g.busy:
+			timer.Reset(tick)
+			continue // before the time: nothing can be overdue
+		case now = <-timer.C:
+		}
+		g.mu.Lock()
+		conns := g.snapshot()
+		g.mu.Unlock()
+		for _, c := range conns {
+			c.sweep(now)
+		}
+		g.resting.Store(true) // first, so that a request that comes now is seen here or rouses
+		if g.open.Load() > 0 {
+			g.resting.Store(false)
+			timer.Reset(tick)
+		} else {
+			timer.Reset(restTick)
+		}
+	}
+}
+
+// rouse ends the rest of the keeper of time, because a request is open.
+func (g *Gateway) rouse() {
+	if g.resting.Load() && g.resting.Swap(false) {
+		select {
+		case g.busy <- struct{}{}:
+		default:
 		}
 	}
 }
