@@ -97,6 +97,9 @@ func (r *Replica) leadWaiting(first *pending, key *contended) {
 // same hot key form an instance of their own: mixed with others, its conflicts would become theirs.
 func (r *Replica) leadBatch() {
 	batch := r.admission.batch
+	if len(batch) == 0 {
+		return
+	}
 	r.admission.batch = nil
 	var groups []*group
 	var packed *group
@@ -188,11 +191,8 @@ func (c *Command) onePoint() bool {
 // key is the key of a command on one point.
 func (c *Command) key() pointKey { return pointKey{c.Footprint[0].Space, c.Footprint[0].Key} }
 
-// cold reports whether a command is on one key on which nothing is under way.
+// cold reports whether nothing is under way on the key of a command on one point.
 func (r *Replica) cold(command *Command) bool {
-	if !command.onePoint() {
-		return false
-	}
 	clear(r.scratch)
 	r.index.Raise(command.Footprint, r.scratch)
 	return r.passed.CoversAll(r.scratch)

@@ -268,3 +268,30 @@ func BenchmarkRest(b *testing.B) {
 		b.ReportMetric(100*(cpuSeconds()-cpu)/time.Since(began).Seconds(), "%core")
 	}
 }
+
+// TestAFaultFallsSilent: a replica that a fault stops leaves the network by itself, so that its peers
+// suspect it and clients go elsewhere.
+func TestAFaultFallsSilent(t *testing.T) {
+	ctx := testContext(t)
+	c := startCluster(t, 3)
+	c.startAll()
+	client := c.dial(ctx)
+	if _, err := client.Put(ctx, "a", []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	c.servers[0].Fault()
+	<-c.servers[0].Done()
+	for silent := false; !silent; {
+		for _, p := range c.servers[1].Status().Peers {
+			silent = silent || p.Replica == 1 && (p.Suspected || !p.Up)
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("the peers still hear the replica that stopped")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if r, err := client.Get(ctx, "a"); err != nil || string(r.Value) != "b" || r.Replica == 1 {
+		t.Errorf("get after the fault: %+v, %v", r, err)
+	}
+}

@@ -50,11 +50,15 @@ func (b *inbox) wake() {
 	}
 }
 
-// frame blocks while the inbox is full.
+// frame blocks while the inbox is full. What comes after the replica has stopped is lost.
 func (b *inbox) frame(f frame) {
 	b.mu.Lock()
 	for b.waiting.bytes >= inboxBytesMax && !b.closed {
 		b.room.Wait()
+	}
+	if b.closed {
+		b.mu.Unlock()
+		return
 	}
 	b.waiting.frames = append(b.waiting.frames, f)
 	b.waiting.bytes += f.bytes

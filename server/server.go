@@ -163,6 +163,12 @@ func (s *Server) openNetwork() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.tasks.Go(func() { s.acceptClients(ctx) })
+	go func() {
+		// A replica that has stopped must fall silent: as long as its heartbeats went on, peers would wait
+		// for it instead of recovering what it led, and clients would stay.
+		<-s.done
+		s.shut(stopAbrupt) //nolint:errcheck // Close and Err tell
+	}()
 	return nil
 }
 
