@@ -95,6 +95,8 @@ var libraries = []library{
 		"measure in cmd, or return the raw durations to it"},
 	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, nil,
 		"system calls stay in the shell"},
+	{"github.com/cockroachdb/datadriven", nil, []string{"epaxos", "execution"},
+		"it runs golden scripts of the pure packages only"},
 	{"pgregory.net/rapid", nil, []string{everything}, "it generates inputs for tests only"},
 	{"go.uber.org/goleak", nil, []string{everything}, "it finds leaked goroutines in tests only"},
 }
