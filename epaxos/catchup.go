@@ -1,6 +1,10 @@
 package epaxos
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Learning what was missed (docs/protocol.md, L).
 
@@ -13,6 +17,10 @@ func (r *Replica) onFetch(from int, m Fetch) bool {
 	}
 	bytes := 0
 	for _, id := range m.IDs {
+		if r.isForgotten(id) {
+			r.send(from, Truncated{ID: id})
+			break
+		}
 		in := r.known(id)
 		if in == nil || in.phase != Committed {
 			continue
@@ -35,6 +43,10 @@ func (r *Replica) onTryRecover(from int, m TryRecover) bool {
 		return false
 	}
 	for _, id := range m.IDs {
+		if r.isForgotten(id) {
+			r.send(from, Truncated{ID: id})
+			continue
+		}
 		in := r.locate(id)
 		if in == nil {
 			return false
@@ -56,7 +68,7 @@ const restingGossip = 8
 // gossip tells all voters, now and then, how far this replica is.
 func (r *Replica) gossip() {
 	told := &r.gossiped
-	news := !told.Executed.Equal(r.executed) || !told.Tops.Equal(r.tops)
+	news := !told.Executed.Equal(r.executed) || !told.Tops.Equal(r.tops) || !told.Stable.Equal(r.stable)
 	due := r.gossipedAt + r.timing.Gossip
 	if !news {
 		due = r.gossipedAt + restingGossip*r.timing.Gossip
@@ -65,36 +77,53 @@ func (r *Replica) gossip() {
 		return
 	}
 	r.gossipedAt = r.now
-	r.gossiped = Gossip{Epoch: r.members.Epoch, Executed: r.executed.Clone(), Tops: r.tops.Clone()}
+	r.gossiped = Gossip{
+		Epoch: r.members.Epoch, Executed: r.executed.Clone(), Tops: r.tops.Clone(), Stable: r.stable.Clone(),
+	}
 	r.broadcast(0, r.gossiped)
 }
 
 func (r *Replica) onGossip(from int, m Gossip) bool {
-	if m.Epoch != r.members.Epoch || !r.validVector(m.Executed) || !r.validVector(m.Tops) {
+	if m.Epoch != r.members.Epoch || !r.validVector(m.Executed) || !r.validVector(m.Tops) ||
+		!r.validVector(m.Stable) || !m.Executed.CoversAll(m.Stable) || !m.Tops.CoversAll(m.Executed) ||
+		slices.Max(m.Tops) > numberMax {
 		return false
 	}
-	r.peers[from].executed = m.Executed
+	p := &r.peers[from]
+	if !m.Stable.CoversAll(p.stable) {
+		// It has restarted, and until it hears what the others know its proposals take the slow path.
+		r.gossiped = Gossip{}
+	}
+	p.executed.Raise(m.Executed)
+	p.stable.Raise(m.Stable)
 	r.tops.Raise(m.Tops)
+	r.raiseWatermarks()
 	return true
 }
 
 // Restored ends the replay of saved records. Instances that are still undecided are looked after,
 // but none is continued at ballot 0: this replica may have asked for votes on a value it does not
 // remember, and a second value at one ballot breaks agreement (rule S4).
-func (r *Replica) Restored(now time.Duration) {
+//
+// An error means that the records do not add up.
+func (r *Replica) Restored(now time.Duration) error {
 	r.advance(now)
 	for _, in := range r.restored {
+		if in.phase == Committed && !in.noOp && in.command == nil {
+			return fmt.Errorf("saved record of %v is committed but its command is missing", in.id)
+		}
 		in.since = now
 		r.watchOver(in)
 	}
 	r.restored = nil
+	return nil
 }
 
-// Forgotten reports an instance of this replica that peers know and it does not: its disk has lost
+// Forgotten reports an instance that this replica must know and only its peers do: its disk has lost
 // what it once promised, so it must not vote any more.
 func (r *Replica) Forgotten() (InstanceID, bool) {
 	if top := r.tops[r.column]; top >= r.nextSlot {
 		return r.members.ID(r.column, top), true
 	}
-	return r.forgotten, !r.forgotten.IsZero()
+	return r.forgotTold, !r.forgotTold.IsZero()
 }

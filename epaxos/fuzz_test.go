@@ -208,7 +208,7 @@ func (h *hose) ids(m epaxos.Membership) []epaxos.InstanceID {
 }
 
 func (h *hose) message(m epaxos.Membership) epaxos.Message {
-	switch h.below(14) {
+	switch h.below(15) {
 	case 0:
 		return epaxos.PreAccept{ID: h.id(m), Command: h.command(), Initial: h.vector(m)}
 	case 1:
@@ -242,8 +242,15 @@ func (h *hose) message(m epaxos.Membership) epaxos.Message {
 		return epaxos.TryRecover{IDs: h.ids(m)}
 	case 12:
 		return epaxos.Fetch{IDs: h.ids(m)}
+	case 13:
+		return epaxos.Truncated{ID: h.id(m)}
 	default:
-		return epaxos.Gossip{Epoch: 1, Executed: h.vector(m), Tops: h.vector(m)}
+		g := epaxos.Gossip{Epoch: 1, Executed: h.vector(m), Tops: h.vector(m), Stable: h.vector(m)}
+		if h.below(3) > 0 && len(g.Stable) == m.N() && len(g.Executed) == m.N() && len(g.Tops) == m.N() {
+			g.Executed.Raise(g.Stable) // else hardly any would be taken
+			g.Tops.Raise(g.Executed)
+		}
+		return g
 	}
 }
 
@@ -324,7 +331,7 @@ func TestHostileMemory(t *testing.T) {
 			return epaxos.TryRecover{IDs: ids}
 		},
 		"Gossip": func(i int) epaxos.Message {
-			return epaxos.Gossip{Epoch: 1, Executed: vector, Tops: epaxos.Dependencies{0, 0, epaxos.Slot(i * 1000)}}
+			return epaxos.Gossip{Epoch: 1, Executed: vector, Stable: vector, Tops: epaxos.Dependencies{0, 0, epaxos.Slot(i * 1000)}}
 		},
 	}
 	for name, message := range kinds {

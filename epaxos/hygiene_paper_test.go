@@ -62,6 +62,7 @@ func TestL3UnknownColumn(t *testing.T) {
 		s.suspects(r, 1)
 		s.step(epaxos.Envelope{From: 5 - r, To: r, Message: epaxos.Gossip{
 			Epoch: 1, Executed: make(epaxos.Dependencies, 3), Tops: epaxos.Dependencies{2, 0, 0},
+			Stable: make(epaxos.Dependencies, 3),
 		}})
 	}
 	for range 40 {
@@ -306,8 +307,17 @@ func TestG2EntitlementG3Malformed(t *testing.T) {
 		"the last slot":                 epaxos.Waiting{ID: at(1, 1, 1<<64-1), Count: 1},
 		"a leader that does not vote":   epaxos.Recover{ID: at(1, 9, 1), Ballot: own(5)},
 		"more votes than replicas":      epaxos.Waiting{ID: a, Count: 4},
-		"gossip of the wrong length":    epaxos.Gossip{Epoch: 1, Executed: zero, Tops: make(epaxos.Dependencies, 2)},
-		"nothing":                       nil,
+		"gossip of the wrong length": epaxos.Gossip{
+			Epoch: 1, Executed: zero, Tops: make(epaxos.Dependencies, 2), Stable: zero,
+		},
+		"stable and not executed": epaxos.Gossip{
+			Epoch: 1, Executed: zero, Tops: epaxos.Dependencies{1, 0, 0}, Stable: epaxos.Dependencies{1, 0, 0},
+		},
+		"executed and never heard of": epaxos.Gossip{
+			Epoch: 1, Executed: epaxos.Dependencies{1, 0, 0}, Tops: zero, Stable: zero,
+		},
+		"forgotten in slot 0": epaxos.Truncated{ID: at(1, 1, 0)},
+		"nothing":             nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(t, 3, 1, 1)

@@ -222,8 +222,9 @@ func (r *Replica) Blocked(now time.Duration, ids []InstanceID) {
 // ExecutedDurably tells how far each column is executed in what this replica has on disk, what it
 // executed in earlier lives included.
 func (r *Replica) ExecutedDurably(prefix Dependencies) {
-	r.executed = prefix
+	r.executed.Raise(prefix)
 	r.passed.Raise(prefix)
+	r.raiseWatermarks()
 }
 
 // fillGaps asks for what is missing between the decided prefix of a column and its top.

@@ -149,6 +149,13 @@ type Gossip struct {
 	Epoch    Epoch
 	Executed Dependencies // E: every slot up to here is executed durably at the sender
 	Tops     Dependencies // the highest slot of each column that the sender has heard of
+	Stable   Dependencies // S: every slot up to here is executed durably at every voter
+}
+
+// Truncated answers what is asked about an instance that the sender has forgotten, because every voter
+// had executed it durably, the asker too.
+type Truncated struct {
+	ID InstanceID
 }
 
 func (PreAccept) message()      {}
@@ -165,6 +172,7 @@ func (Refusal) message()        {}
 func (TryRecover) message()     {}
 func (Fetch) message()          {}
 func (Gossip) message()         {}
+func (Truncated) message()      {}
 
 // InstanceOf is the instance a message is about; zero if it is about none or several.
 func InstanceOf(message Message) InstanceID {

@@ -466,6 +466,7 @@ func TestS8ForgottenSlot(t *testing.T) {
 	}
 	s.at(1).Step(s.now, epaxos.Envelope{From: 2, To: 1, Message: epaxos.Gossip{
 		Epoch: 1, Executed: make(epaxos.Dependencies, 3), Tops: epaxos.Dependencies{1, 0, 0},
+		Stable: make(epaxos.Dependencies, 3),
 	}})
 	if err := s.at(1).Propose(s.now, 1, epaxos.Request{}, write("x")); err != nil {
 		t.Fatal(err)

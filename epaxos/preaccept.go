@@ -7,13 +7,16 @@ package epaxos
 // replica could miss each other and both commit.
 func (r *Replica) lead(command *Command, proposals []ProposalID) {
 	if top := r.tops[r.column]; top >= r.nextSlot {
-		r.forgotten = r.members.ID(r.column, top) // leading on must not hide it
+		r.forgotTold = r.members.ID(r.column, top) // leading on must not hide it
 	}
 	id := InstanceID{Epoch: r.members.Epoch, Replica: r.id, Slot: r.nextSlot}
 	r.nextSlot++
 	in := r.instance(id, r.column)
 	in.initial = make(Dependencies, r.members.N())
 	r.index.Raise(command.Footprint, in.initial)
+	// Voters that have forgotten what all have executed report it as a whole (rule K2), and answers that
+	// exceed the initial dependencies cost the fast path.
+	in.initial.Raise(r.stable)
 	in.deps = in.initial
 	in.phase = PreAccepted
 	in.proposals, in.led = proposals, true
@@ -48,6 +51,7 @@ func (r *Replica) onPreAccept(from int, m PreAccept) bool {
 		in.initial = m.Initial
 		in.deps = m.Initial.Clone()
 		r.index.Raise(m.Command.Footprint, in.deps)
+		in.deps.Raise(r.truncated) // whatever the index may have forgotten is reported (rule K2)
 		// Of its own column the command leader knows everything below the slot, and nothing above
 		// is a dependency: PreAccepts that overtake each other would make an instance depend on
 		// later ones, or on itself (rule D2).

@@ -50,8 +50,8 @@ func TestRandomSchedules(t *testing.T) {
 				c.count(total)
 				total = c.total
 			}
-			t.Logf("fast %d slow %d recoveries %d validations %d waits %d no-ops %d again %d", total.Fast, total.Slow,
-				total.Recoveries, total.Validations, total.Waits, total.NoOps, total.Reproposed)
+			t.Logf("fast %d slow %d recoveries %d validations %d waits %d no-ops %d again %d forgotten %d", total.Fast,
+				total.Slow, total.Recoveries, total.Validations, total.Waits, total.NoOps, total.Reproposed, total.Forgotten)
 			if total.Malformed > 0 {
 				t.Errorf("%d messages of correct replicas were called malformed", total.Malformed)
 			}
@@ -71,9 +71,12 @@ func randomRun(t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c 
 	}()
 	c = newCluster(t, seed, m)
 	c.tracing = tracing
-	if c.rand.IntN(3) == 0 {
+	switch c.rand.IntN(6) {
+	case 0, 1:
 		c.calm()
-	} else {
+	case 2, 3:
+		c.forgetful()
+	default:
 		c.hostile()
 	}
 	c.run(time.Duration(2+c.rand.IntN(8)) * time.Second)
@@ -90,7 +93,7 @@ func randomRun(t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c 
 
 // calm is a run of ordinary trouble: several commands and keys, loss, crashes, slow message types.
 func (c *cluster) calm() {
-	c.chaos = chaos{slow: map[string]time.Duration{}}
+	c.chaos = chaos{slow: map[string]time.Duration{}, collect: c.rand.IntN(2) == 0}
 	if c.rand.IntN(2) == 0 {
 		c.chaos.loss = c.rand.Float64() * 0.3
 	}

@@ -13,6 +13,12 @@ type ConflictIndex interface {
 	// Above returns the inserted instances that interfere with the footprint and are not covered
 	// by floor, ascending by column, then slot.
 	Above(footprint Footprint, floor Dependencies) []Position
+	// Forget drops instances at or below floor, which never decreases, and looks at no more than that
+	// many keys and ranges, going round. It reports whether it has come round to the first. From then
+	// on Raise may show anything up to the floor where something was dropped.
+	Forget(floor Dependencies, entries int) (round bool)
+	// Len is the number of distinct keys and ranges remembered.
+	Len() int
 }
 
 // Position is an instance of the running epoch by column and slot.

@@ -76,10 +76,11 @@ type Replica struct {
 	executed  Dependencies // contiguous prefix executed durably here
 	passed    Dependencies // contiguous prefix executed here, in memory at least
 	scratch   Dependencies
+	watermarks
 
 	admission admission
 
-	forgotten  InstanceID                 // of this replica, known to peers alone; zero if none
+	forgotTold InstanceID                 // known to peers, and must be here; zero if none
 	restored   []*instance                // between Restore and Restored, in the order of their records
 	watch      fifo                       // undecided instances, by the time of their next look
 	impatient  []*instance                // slow quorum reached, fast path still possible
@@ -96,7 +97,8 @@ type Replica struct {
 type peer struct {
 	suspected      bool
 	suspectedSince time.Duration
-	executed       Dependencies // the E it last told
+	executed       Dependencies // the highest E it told
+	stable         Dependencies // the highest S it told
 	stuck          Slot         // first undecided slot of its column, and since when
 	stuckSince     time.Duration
 	fetched        Slot // slots up to here were asked for at fetchedAt
@@ -109,6 +111,7 @@ type Stats struct {
 	Recoveries, Validations, Waits  uint64 // attempts begun here, and how far they came
 	NoOps, Reproposed               uint64 // own instances that became no-ops, requests proposed again
 	Refusals, Malformed, Fetched    uint64 // ballots refused to us; messages dropped; instances asked for
+	Forgotten                       uint64 // instances that everybody has executed, dropped here
 	Queued, InFlight, InFlightBytes int    // now
 }
 
@@ -136,15 +139,19 @@ func New(config Config) (*Replica, error) {
 		return nil, fmt.Errorf("timing %+v: all must be positive", t)
 	}
 	n := config.Membership.N()
-	return &Replica{
+	r := &Replica{
 		id: config.ID, column: column, members: config.Membership, index: config.Index, rand: config.Rand,
 		timing: config.Timing, turn: 1, nextSlot: 1,
 		instances: newTable(n), waiters: map[InstanceID][]*instance{},
 		tops: make(Dependencies, n), decided: make(Dependencies, n), executed: make(Dependencies, n),
 		passed: make(Dependencies, n), scratch: make(Dependencies, n),
 		peers: make([]peer, n), asks: make([][]InstanceID, n), nominate: make([][]InstanceID, n),
-		admission: newAdmission(config.Limits),
-	}, nil
+		admission: newAdmission(config.Limits), watermarks: newWatermarks(n),
+	}
+	for i := range r.peers {
+		r.peers[i].executed, r.peers[i].stable = make(Dependencies, n), make(Dependencies, n)
+	}
+	return r, nil
 }
 
 // Restore replays one saved record. All records come in the order they were saved, before any
@@ -154,6 +161,9 @@ func (r *Replica) Restore(record Record) error {
 	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 {
 		return fmt.Errorf("saved record of %v does not belong to epoch %d with voters %v",
 			record.ID, r.members.Epoch, r.members.Voters)
+	}
+	if r.isForgotten(record.ID) {
+		return nil // a later record lives in the same group
 	}
 	known := r.known(record.ID) != nil
 	in := r.instance(record.ID, column)
@@ -172,10 +182,8 @@ func (r *Replica) Restore(record Record) error {
 	if column == r.column {
 		r.nextSlot = max(r.nextSlot, record.ID.Slot+1)
 	}
-	if in.phase == Committed {
-		if !in.noOp && in.command == nil {
-			return fmt.Errorf("saved record of %v is committed but its command is missing", record.ID)
-		}
+	// A command whose record was deleted comes with the whole record that took its place (rule K7).
+	if in.phase == Committed && (in.noOp || in.command != nil) {
 		r.publish(in)
 	}
 	return r.wellFormed(in)
@@ -198,6 +206,10 @@ func (r *Replica) Step(now time.Duration, e Envelope) {
 	from, votes := r.members.Column(e.From)
 	if !votes || from == r.column {
 		r.stats.Malformed++
+		return
+	}
+	if r.isForgotten(InstanceOf(e.Message)) {
+		r.refuseForgotten(from, e.Message)
 		return
 	}
 	if r.dispatch(from, e.Message) {
@@ -238,6 +250,8 @@ func (r *Replica) dispatch(from int, message Message) bool {
 		return r.onFetch(from, m)
 	case Gossip:
 		return r.onGossip(from, m)
+	case Truncated:
+		return r.onTruncated(m)
 	default:
 		return false
 	}
@@ -248,6 +262,7 @@ func (r *Replica) Tick(now time.Duration) {
 	r.advance(now)
 	r.settleImpatient()
 	r.lookAtWatched()
+	r.forget()
 	r.gossip()
 	r.flushRequests()
 }
@@ -275,7 +290,7 @@ func (r *Replica) HasReady() bool {
 // Quiet reports whether nothing is left to do: all that was heard of is decided and nothing waits.
 func (r *Replica) Quiet() bool {
 	a := &r.admission
-	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && r.decided.CoversAll(r.tops)
+	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && r.decided.CoversAll(r.tops) && r.rested()
 }
 
 // Stats returns the counters.
@@ -309,10 +324,11 @@ func (r *Replica) instance(id InstanceID, column int) *instance {
 // the one after the greatest number would be 0: a promise that goes back.
 const numberMax = 1 << 62
 
-// locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch.
+// locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch, or was
+// forgotten.
 func (r *Replica) locate(id InstanceID) *instance {
 	column, votes := r.members.Column(id.Replica)
-	if !votes || id.Epoch != r.members.Epoch || id.Slot == 0 || id.Slot > numberMax {
+	if !votes || id.Epoch != r.members.Epoch || id.Slot == 0 || id.Slot > numberMax || r.isForgotten(id) {
 		return nil
 	}
 	return r.instance(id, column)

@@ -43,6 +43,22 @@ func (t *table) set(in *instance) {
 	t.columns[in.column].page(in.id.Slot>>pageBits, true)[in.id.Slot&(pageSize-1)] = in
 }
 
+// drop forgets an instance. Those of a column are dropped in the order of their slots, so that a page goes
+// with its last one.
+func (t *table) drop(column int, slot Slot) {
+	c := &t.columns[column]
+	number := slot >> pageBits
+	p := c.page(number, false)
+	if p == nil {
+		return
+	}
+	p[slot&(pageSize-1)] = nil
+	if slot&(pageSize-1) == pageSize-1 {
+		delete(c.pages, number)
+		c.recent[number%Slot(len(c.recent))].page = nil
+	}
+}
+
 func (c *tableColumn) page(number Slot, make bool) *page {
 	recent := &c.recent[number%Slot(len(c.recent))]
 	if recent.page != nil && recent.number == number {

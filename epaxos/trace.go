@@ -59,7 +59,10 @@ func (m Membership) FormatMessage(message Message) string {
 	case Fetch:
 		return fmt.Sprintf("Fetch %v", v.IDs)
 	case Gossip:
-		return fmt.Sprintf("Gossip executed=%s tops=%s", m.FormatDeps(v.Executed), m.FormatDeps(v.Tops))
+		return fmt.Sprintf("Gossip executed=%s tops=%s stable=%s",
+			m.FormatDeps(v.Executed), m.FormatDeps(v.Tops), m.FormatDeps(v.Stable))
+	case Truncated:
+		return fmt.Sprintf("Truncated %v", v.ID)
 	default:
 		return fmt.Sprintf("%T", message)
 	}

@@ -54,7 +54,9 @@ func (r *Replica) installInitial(in *instance, command *Command, initial Depende
 	r.save(in, true)
 
 	var against []Conflict
-	for _, position := range r.index.Above(command.Footprint, initial) {
+	floor := initial.Clone()
+	floor.Raise(r.stable) // rule K4
+	for _, position := range r.index.Above(command.Footprint, floor) {
 		other := r.instances.at(position.Column, position.Slot)
 		if other == nil || other == in {
 			continue
@@ -85,7 +87,8 @@ func (r *Replica) onValidateReply(from int, m ValidateReply) bool {
 		return false
 	}
 	for _, c := range m.Conflicts {
-		if _, votes := r.members.Column(c.ID.Replica); !votes || c.ID.Epoch != r.members.Epoch || c.ID.Slot == 0 {
+		_, votes := r.members.Column(c.ID.Replica)
+		if !votes || c.ID.Epoch != r.members.Epoch || c.ID.Slot == 0 || c.ID.Slot > numberMax {
 			return false
 		}
 	}
@@ -106,7 +109,7 @@ func (r *Replica) concludeValidation(in *instance) {
 	if !round.votes.contains(round.quorum) {
 		return
 	}
-	round.against = distinct(round.against)
+	round.against = slices.DeleteFunc(distinct(round.against), func(c Conflict) bool { return r.isStable(c.ID) })
 	if len(round.against) == 0 {
 		r.propose(in, round.ballot, round.value, round.deps)
 		return
@@ -197,6 +200,8 @@ func (r *Replica) concludeAwaiting(in *instance) {
 	for _, c := range round.against {
 		other := r.known(c.ID)
 		switch {
+		case r.isStable(c.ID): // rule K4; it may even be forgotten by now
+			harmless++
 		case other == nil:
 		case other.phase == Committed && (other.noOp || other.deps.Covers(in.column, in.id.Slot)):
 			harmless++

@@ -23,7 +23,7 @@ type Core interface {
 	Quiet() bool
 	Ready() epaxos.Ready
 	Restore(record epaxos.Record) error
-	Restored(now time.Duration)
+	Restored(now time.Duration) error
 	Forgotten() (epaxos.InstanceID, bool)
 	Stats() epaxos.Stats
 	Tops() epaxos.Dependencies

@@ -115,7 +115,9 @@ func (n *Node) replay() error {
 	for i := range n.peers {
 		n.peers[i].unsaved = false
 	}
-	n.config.Core.Restored(0)
+	if err := n.config.Core.Restored(0); err != nil {
+		return err
+	}
 	n.config.Core.ExecutedDurably(n.config.Orderer.Executed())
 	n.takeReady()
 	_, err = n.Execute(0)

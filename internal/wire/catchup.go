@@ -12,10 +12,11 @@ func (d *decoder) fetch() epaxos.Message {
 }
 
 func (e *encoder) gossip(m *epaxos.Gossip) {
-	e.message(TypeGossip, 3)
+	e.message(TypeGossip, 4)
 	e.uint(uint64(m.Epoch))
 	e.dependencies(m.Executed)
 	e.dependencies(m.Tops)
+	e.dependencies(m.Stable)
 }
 
 func (d *decoder) gossip() epaxos.Message {
@@ -23,5 +24,15 @@ func (d *decoder) gossip() epaxos.Message {
 		Epoch:    d.epoch("epoch"),
 		Executed: d.dependencies("executed"),
 		Tops:     d.dependencies("tops"),
+		Stable:   d.dependencies("stable"),
 	}
+}
+
+func (e *encoder) truncated(m *epaxos.Truncated) {
+	e.message(TypeTruncated, 1)
+	e.instance(m.ID)
+}
+
+func (d *decoder) truncated() epaxos.Message {
+	return epaxos.Truncated{ID: d.instance("id")}
 }

@@ -18,14 +18,23 @@ var gossipCodec = messageCodec("gossip",
 	func(t *rapid.T) epaxos.Message {
 		return epaxos.Gossip{
 			Epoch:    epaxos.Epoch(drawNumber(t, 1, math.MaxUint32)),
-			Executed: drawDependencies(t), Tops: drawDependencies(t),
+			Executed: drawDependencies(t), Tops: drawDependencies(t), Stable: drawDependencies(t),
 		}
 	},
 	messageSample{"usual", epaxos.Gossip{
 		Epoch: 1, Executed: epaxos.Dependencies{40, 300, 7}, Tops: epaxos.Dependencies{44, 310, 7},
+		Stable: epaxos.Dependencies{40, 290, 6},
 	}},
 )
 
-func TestFetch(t *testing.T)        { fetchCodec.test(t) }
-func TestGossip(t *testing.T)       { gossipCodec.test(t) }
-func FuzzDecodeGossip(f *testing.F) { gossipCodec.fuzz(f) }
+var truncatedCodec = messageCodec("truncated",
+	func(t *rapid.T) epaxos.Message { return epaxos.Truncated{ID: drawInstance(t)} },
+	messageSample{"usual", epaxos.Truncated{ID: id(3, 42)}},
+)
+
+func TestFetch(t *testing.T)     { fetchCodec.test(t) }
+func TestGossip(t *testing.T)    { gossipCodec.test(t) }
+func TestTruncated(t *testing.T) { truncatedCodec.test(t) }
+
+func FuzzDecodeGossip(f *testing.F)    { gossipCodec.fuzz(f) }
+func FuzzDecodeTruncated(f *testing.F) { truncatedCodec.fuzz(f) }

@@ -63,7 +63,7 @@ func TestRefused(t *testing.T) {
 		{"unknown field cut", "\x94\x04\x93\x01\x03\x2a\xc0\xc4\x05x", "unknown field"},
 		{"unknown field of a reserved code", "\x94\x04\x93\x01\x03\x2a\xc0\xc1", "unknown field"},
 		{"unknown field too deep", "\x94\x04\x93\x01\x03\x2a\xc0" + strings.Repeat("\x91", 17) + "\xc0", "deeper than 16"},
-		{"gossip of epoch 0", "\x94\x0e\x00\x90\x90", "Gossip: epoch"},
+		{"gossip of epoch 0", "\x95\x0e\x00\x90\x90\x90", "Gossip: epoch"},
 		{"phase 4", "\x98\x07\x93\x01\x03\x2a\xc0\x04\xc0\xc0\xc0\xc0", "RecoverReply: phase"},
 	} {
 		_, messages, err := DecodeFrame(append([]byte{0x91, 0x09}, c.message...))
@@ -125,7 +125,7 @@ func TestDense(t *testing.T) {
 		return append(body, strings.Repeat(element, n)...)
 	}
 	for _, element := range []string{
-		"\x92\x0d\x90", "\x94\x0e\x01\xc0\xc0", "\x93\x04\x93\x01\x01\x01\xc0",
+		"\x92\x0d\x90", "\x95\x0e\x01\xc0\xc0\xc0", "\x93\x04\x93\x01\x01\x01\xc0",
 		"\x94\x01\x93\x01\x01\x01\x92\x90\x90\xc0",
 	} {
 		frameCodec.acceptsCheaply(t, append([]byte{0x91, 0x09}, strings.Repeat(element, bytesMax/len(element))...))

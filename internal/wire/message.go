@@ -28,6 +28,7 @@ const (
 	TypeFetch
 	TypeGossip
 	TypeHello
+	TypeTruncated
 )
 
 // Messages between a client and a replica.
@@ -75,6 +76,8 @@ func (e *encoder) protocol(m epaxos.Message) {
 		e.fetch(&m)
 	case epaxos.Gossip:
 		e.gossip(&m)
+	case epaxos.Truncated:
+		e.truncated(&m)
 	default:
 		panic(fmt.Sprintf("wire: message type %T of the core has no encoding", m))
 	}
@@ -88,7 +91,7 @@ func (d *decoder) protocol() epaxos.Message {
 	if !d.ok() {
 		return nil
 	}
-	if kind == 0 || int(kind) >= len(protocol) {
+	if int(kind) >= len(protocol) || protocol[kind].read == nil {
 		d.fail("type", "%d is no message between replicas of format %d to %d", kind, FormatMin, Format)
 		return nil
 	}
@@ -122,5 +125,6 @@ var protocol = [...]struct {
 	TypeRefusal:        {"Refusal", 2, (*decoder).refusal},
 	TypeTryRecover:     {"TryRecover", 1, (*decoder).tryRecover},
 	TypeFetch:          {"Fetch", 1, (*decoder).fetch},
-	TypeGossip:         {"Gossip", 3, (*decoder).gossip},
+	TypeGossip:         {"Gossip", 4, (*decoder).gossip},
+	TypeTruncated:      {"Truncated", 1, (*decoder).truncated},
 }

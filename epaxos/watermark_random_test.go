@@ -1,0 +1,161 @@
+package epaxos_test
+
+import (
+	"slices"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
+
+// The part of the random checker that is about watermarks: replicas tell what they have executed, forget
+// it in memory and on disk, and replay after a crash from the state that they had saved.
+
+// applied is the state that a replica has saved: which commands it has executed, in which order.
+type applied struct {
+	order     []epaxos.InstanceID
+	marks     []epaxos.InstanceID // no-ops too
+	floor     epaxos.Dependencies // records at or below are deleted; nil if none are
+	unwritten []epaxos.InstanceID // marks that are in memory only
+}
+
+// restore begins a life from what the disk holds: state and marks first, so that nothing that was
+// executed is ordered again (rule K8).
+func (c *cluster) restore(s *site) {
+	for _, id := range s.durable.marks {
+		s.graph.Restore(id)
+	}
+	s.order, s.durable.unwritten = slices.Clone(s.durable.order), nil
+	if s.durable.floor != nil {
+		if err := s.replica.RestoreTruncated(s.durable.floor); err != nil {
+			c.fail("restore: %v", err)
+		}
+	}
+	for _, record := range s.disk.synced {
+		if err := s.replica.Restore(record); err != nil {
+			c.fail("restore: %v", err)
+		}
+	}
+	if err := s.replica.Restored(c.now); err != nil {
+		c.fail("restore: %v", err)
+	}
+	s.replica.ExecutedDurably(s.graph.Executed())
+}
+
+// writeBack saves the applied state now and then, with all records that it relies on, and deletes records
+// that nobody needs any more.
+func (c *cluster) writeBack(i int) {
+	s := c.sites[i]
+	if !c.chaos.collect && c.rand.IntN(8) > 0 || c.rand.IntN(2) > 0 {
+		return
+	}
+	c.must(s.disk.sync(len(s.disk.lazy)))
+	s.durable.marks = append(s.durable.marks, s.durable.unwritten...)
+	s.durable.order, s.durable.unwritten = slices.Clone(s.order), nil
+	s.replica.ExecutedDurably(s.graph.Executed())
+	c.progress.executed(s.graph.Executed(), i, c.members)
+	if c.rand.IntN(3) == 0 {
+		s.durable.floor = s.replica.Watermarks().Truncated
+		s.disk.synced = slices.DeleteFunc(s.disk.synced, func(r epaxos.Record) bool {
+			column, _ := c.members.Column(r.ID.Replica)
+			return s.durable.floor.Covers(column, r.ID.Slot)
+		})
+	}
+}
+
+// progress is when, by a count of both kinds of events, an instance was decided and when the last
+// replica had executed it durably.
+type progress struct {
+	clock     int
+	decidedAt map[epaxos.InstanceID]int
+	doneAt    map[epaxos.InstanceID]int
+	prefixes  []epaxos.Dependencies
+	stable    epaxos.Dependencies
+}
+
+func newProgress() progress {
+	return progress{decidedAt: map[epaxos.InstanceID]int{}, doneAt: map[epaxos.InstanceID]int{}}
+}
+
+func (p *progress) decided(id epaxos.InstanceID) {
+	p.clock++
+	p.decidedAt[id] = p.clock
+}
+
+func (p *progress) executed(prefix epaxos.Dependencies, by int, m epaxos.Membership) {
+	if p.stable == nil {
+		p.stable = make(epaxos.Dependencies, m.N())
+		for range m.N() {
+			p.prefixes = append(p.prefixes, make(epaxos.Dependencies, m.N()))
+		}
+	}
+	p.prefixes[by].Raise(prefix)
+	p.clock++
+	for column := range p.stable {
+		lowest := p.prefixes[0][column]
+		for _, other := range p.prefixes {
+			lowest = min(lowest, other[column])
+		}
+		for ; p.stable[column] < lowest; p.stable[column]++ {
+			p.doneAt[m.ID(column, p.stable[column]+1)] = p.clock
+		}
+	}
+}
+
+// excused reports whether rule K4 allows two interfering commands not to depend on each other: all had
+// executed one before the other was decided anywhere. Their order is checked all the same.
+func (c *cluster) excused(a, b epaxos.InstanceID) bool {
+	before := func(first, second epaxos.InstanceID) bool {
+		done, all := c.progress.doneAt[first]
+		return all && done < c.progress.decidedAt[second]
+	}
+	return before(a, b) || before(b, a)
+}
+
+// checkTruncated compares each replica's watermarks with what all have executed durably.
+func (c *cluster) checkTruncated() {
+	for i, s := range c.sites {
+		if s.replica == nil || c.progress.stable == nil {
+			continue
+		}
+		w := s.replica.Watermarks()
+		if !w.Stable.CoversAll(w.Truncated) || !c.progress.stable.CoversAll(w.Stable) {
+			c.fail("violation of agreement: r%d forgets up to %v, has stable %v, executed by all is %v",
+				c.members.Voters[i], w.Truncated, w.Stable, c.progress.stable)
+		}
+	}
+}
+
+// forgetful is a run made for the watermarks: a stream of commands on few keys, of which some PreAccepts
+// and Commits come so late that the watermarks have passed by meanwhile, gossip that does not reach
+// everybody, crashes, and recoveries of the late ones.
+func (c *cluster) forgetful() {
+	n := c.members.N()
+	c.chaos = chaos{
+		hasty: true, collect: true, salt: c.rand.Uint64(), duplicate: float64(c.rand.IntN(3)) * 0.1,
+		loss: []float64{0, 0, 0.05}[c.rand.IntN(3)], crash: []float64{0, 0, 0, 0.05}[c.rand.IntN(4)],
+		dieAfterFast: c.rand.IntN(4) == 0, slow: map[string]time.Duration{},
+	}
+	c.chaos.split[kindOf(epaxos.PreAccept{})] = []float64{0.1, 0.3, 0.5}[c.rand.IntN(3)]
+	c.chaos.split[kindOf(epaxos.Commit{})] = []float64{0, 0, 0.3}[c.rand.IntN(3)]
+	for _, kind := range []epaxos.Message{epaxos.PreAcceptReply{}, epaxos.Recover{}, epaxos.ValidateReply{}} {
+		c.chaos.split[kindOf(kind)] = []float64{0, 0, 0.1}[c.rand.IntN(3)]
+	}
+	for i := range n { // some hear of the others' progress late
+		if c.rand.IntN(3) == 0 {
+			c.chaos.slow["epaxos.Gossip"+string(rune('1'+i))] = time.Duration(c.rand.IntN(3000)) * time.Millisecond
+		}
+	}
+	c.boot()
+	keys := 1 + c.rand.IntN(2)
+	for p := range 4 + c.rand.IntN(8) {
+		c.proposeAt(time.Duration(c.rand.IntN(4000))*time.Millisecond, c.rand.IntN(n), p, keys)
+	}
+	for range c.rand.IntN(2 * n) {
+		at, whom := c.rand.IntN(n), c.rand.IntN(n)
+		c.suspectAt(time.Duration(c.rand.IntN(5000))*time.Millisecond, at, whom, c.rand.IntN(5) > 0)
+	}
+	for range c.rand.IntN(3) {
+		at := c.rand.IntN(n)
+		c.after(time.Duration(c.rand.IntN(5000))*time.Millisecond, func() { c.crash(at) })
+	}
+}
