@@ -31,7 +31,8 @@ type Badger struct {
 	meta      meta
 	lastChain chain
 	last      atomic.Uint64
-	dead      error // why nothing more is saved or read; only the goroutine that saves touches it
+	first     atomic.Uint64 // meta.first, for any goroutine
+	dead      error         // why nothing more is saved or read; only the goroutine that saves touches it
 
 	free    func() (uint64, error) // a test makes a disk run full
 	wal     wal
@@ -177,6 +178,7 @@ func (b *Badger) loadMeta() error {
 	if b.meta, err = parseMeta(value); err != nil {
 		return err
 	}
+	b.first.Store(b.meta.first)
 	if b.meta.identity != b.opts.Identity {
 		return fmt.Errorf("%w: its database is of %v, this is %v", ErrForeign, b.meta.identity, b.opts.Identity)
 	}

@@ -32,7 +32,7 @@ func ValueBytesMax(memTableBytes int64) int {
 // Bytes is the size of the batch against BatchBytesMax. It counts more than the bytes themselves,
 // so that a batch within the budget never meets Badger's limits on size or number of entries.
 func (b Batch) Bytes() int {
-	size := batchBytesFixed + WriteBytesOverhead + len(b.Group)
+	size := batchBytesFixed + WriteBytesOverhead*(1+b.DropGroups) + len(b.Group)
 	for i := range b.Writes {
 		size += b.Writes[i].Bytes()
 	}
@@ -44,7 +44,10 @@ func (w Write) Bytes() int {
 	return WriteBytesOverhead + len(w.Key) + len(w.Value)
 }
 
-func (b Batch) check(batchBytesMax, valueBytesMax int) error {
+func (b Batch) check(batchBytesMax, valueBytesMax int, groups uint64) error {
+	if b.DropGroups < 0 || uint64(b.DropGroups) > groups {
+		return fmt.Errorf("%w: %d groups are to be dropped, %d are kept", ErrBatchTooLarge, b.DropGroups, groups)
+	}
 	if size := b.Bytes(); size > batchBytesMax {
 		return fmt.Errorf("%w: %d of %d bytes", ErrBatchTooLarge, size, batchBytesMax)
 	}

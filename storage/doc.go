@@ -15,12 +15,15 @@
 //
 // Badger keys begin with one byte that tells what they are:
 //
-//	m                       meta: format, generation, first kept group, identity; checksummed
+//	m                       meta: format, generation, identity, the first kept group and the
+//	                        checksum of the one before it; checksummed
 //	g number(8) part(1)     a log group, cut into parts only where it exceeds what one value may hold
 //	s generation(1) key     applied state: CRC-32C of key and value, then the value
 //
 // A group carries its number and a CRC-64 that covers the group before it too, so a group that is
-// missing, exchanged or of another replica breaks the chain.
+// missing, exchanged or of another replica breaks the chain. Groups are deleted at the beginning only, in the
+// transaction of a later group that also moves the first number and its checksum in meta. So what is kept is
+// as closely guarded as a log from 1 on: nothing but that transaction makes another beginning valid.
 //
 // # What is promised
 //

@@ -30,7 +30,8 @@ type Memory struct {
 	dead    error
 
 	mu     sync.Mutex // lets other goroutines call LastGroup and Usage; only held for writing otherwise
-	groups [][]byte   // group n is at n-1
+	first  uint64     // the oldest group kept
+	groups [][]byte   // group n is at n-first
 	keys   []string   // of state, ascending
 	state  map[string][]byte
 	full   bool
@@ -46,7 +47,7 @@ func NewMemory(o MemoryOptions) *Memory {
 	if o.ValueBytesMax == 0 {
 		o.ValueBytesMax = ValueBytesMax(0)
 	}
-	return &Memory{opts: o, state: map[string][]byte{}, damaged: map[uint64]bool{}}
+	return &Memory{opts: o, first: 1, state: map[string][]byte{}, damaged: map[uint64]bool{}}
 }
 
 // BatchBytesMax is what Bytes of a batch may be for Save to take it.
@@ -65,7 +66,11 @@ func (m *Memory) Begin(batch Batch) error {
 	if err := m.alive(); err != nil {
 		return err
 	}
-	if err := batch.check(m.opts.BatchBytesMax, m.opts.ValueBytesMax); err != nil {
+	kept := len(m.groups)
+	for i := range m.begun {
+		kept += 1 - m.begun[i].DropGroups
+	}
+	if err := batch.check(m.opts.BatchBytesMax, m.opts.ValueBytesMax, uint64(kept)); err != nil {
 		return err
 	}
 	if m.full {
@@ -92,7 +97,8 @@ func (m *Memory) syncBegun() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, batch := range m.begun {
-		m.groups = append(m.groups, batch.Group)
+		m.groups = append(m.groups[batch.DropGroups:], batch.Group)
+		m.first += uint64(batch.DropGroups)
 		for _, w := range batch.Writes {
 			m.write(w)
 		}
@@ -147,7 +153,7 @@ func (m *Memory) Groups(visit func(number uint64, group []byte) error) error {
 		return err
 	}
 	for i, group := range m.groups {
-		number := uint64(i) + 1
+		number := m.first + uint64(i)
 		if m.damaged[number] {
 			return fmt.Errorf("%w: group %d does not fit its checksum", ErrDamaged, number)
 		}
@@ -162,14 +168,14 @@ func (m *Memory) Groups(visit func(number uint64, group []byte) error) error {
 func (m *Memory) LastGroup() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return uint64(len(m.groups))
+	return m.first + uint64(len(m.groups)) - 1
 }
 
 // Usage implements Store: sizes without any overhead, and a disk that is either endless or full.
 func (m *Memory) Usage() Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	u := Usage{GroupFirst: 1, GroupLast: uint64(len(m.groups)), FreeBytes: math.MaxUint64}
+	u := Usage{GroupFirst: m.first, GroupLast: m.first + uint64(len(m.groups)) - 1, FreeBytes: math.MaxUint64}
 	if m.full {
 		u.FreeBytes = 0
 	}
@@ -195,7 +201,10 @@ func (m *Memory) Crash(keepBegun bool) *Memory {
 	if keepBegun {
 		m.syncBegun()
 	}
-	successor := &Memory{opts: m.opts, groups: m.groups, keys: m.keys, state: m.state, damaged: m.damaged, full: m.full}
+	successor := &Memory{
+		opts: m.opts, first: m.first, groups: m.groups, keys: m.keys, state: m.state,
+		damaged: m.damaged, full: m.full,
+	}
 	m.groups, m.keys, m.state, m.damaged, m.begun = nil, nil, nil, map[uint64]bool{}, nil
 	m.dead = ErrClosed
 	return successor
@@ -205,13 +214,13 @@ func (m *Memory) Crash(keepBegun bool) *Memory {
 // one has forgotten what came after.
 func (m *Memory) Clone() *Memory {
 	c := NewMemory(m.opts)
-	c.full = m.full
+	c.full, c.first = m.full, m.first
 	c.keys = slices.Clone(m.keys)
 	c.groups = slices.Clone(m.groups) // groups and values are never changed in place
 	for _, key := range m.keys {
 		c.state[key] = m.state[key]
 	}
-	for number := uint64(1); number <= m.LastGroup(); number++ {
+	for number := m.first; number <= m.LastGroup(); number++ {
 		if m.damaged[number] {
 			c.damaged[number] = true
 		}
@@ -241,7 +250,7 @@ func (m *Memory) alive() error { return usable(m.dead) }
 
 // clone copies a batch, since the caller may use its bytes again.
 func (b Batch) clone() Batch {
-	c := Batch{Group: bytes.Clone(b.Group), Writes: slices.Clone(b.Writes)}
+	c := Batch{Group: bytes.Clone(b.Group), Writes: slices.Clone(b.Writes), DropGroups: b.DropGroups}
 	for i := range c.Writes {
 		c.Writes[i].Key = bytes.Clone(c.Writes[i].Key)
 		c.Writes[i].Value = append([]byte{}, c.Writes[i].Value...)

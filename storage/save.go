@@ -13,7 +13,8 @@ func (b *Badger) Save(batch Batch) error {
 	if err := b.alive(); err != nil {
 		return err
 	}
-	if err := batch.check(b.BatchBytesMax(), ValueBytesMax(b.opts.MemTableBytes)); err != nil {
+	kept := b.last.Load() + 1 - b.meta.first
+	if err := batch.check(b.BatchBytesMax(), ValueBytesMax(b.opts.MemTableBytes), kept); err != nil {
 		return err
 	}
 	if err := b.checkSpace(batch.Bytes()); err != nil {
@@ -61,6 +62,10 @@ func (b *Badger) commit(number uint64, batch Batch) error {
 	for i := 0; i < len(batch.Writes) && err == nil; i++ {
 		err = w.state(b.meta.generation, batch.Writes[i])
 	}
+	after := b.meta
+	if err == nil && batch.DropGroups > 0 {
+		after, err = b.drop(txn, batch.DropGroups)
+	}
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		return fmt.Errorf("%w: %w", ErrBatchTooLarge, err)
 	}
@@ -70,7 +75,8 @@ func (b *Badger) commit(number uint64, batch Batch) error {
 	if err != nil {
 		return fmt.Errorf("storage: save group %d: %w", number, err)
 	}
-	b.lastChain = chain
+	b.lastChain, b.meta = chain, after
+	b.first.Store(after.first)
 	b.db.SetDiscardTs(groupVersion(number)) // compaction may drop what newer versions replaced
 	return nil
 }

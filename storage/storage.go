@@ -19,7 +19,8 @@ type Store interface {
 	// Keys and values are valid during the call only. An error of visit ends the scan and is returned.
 	Scan(from, to []byte, visit func(key, value []byte) error) error
 	// Groups calls visit for every saved group, ascending from the oldest kept. Group is valid
-	// during the call only. A hole, a broken chain or a log that ends below its mark is ErrDamaged.
+	// during the call only. A hole, a broken chain, a log that does not begin where the last batch that
+	// dropped groups left it, or one that ends below its mark, is ErrDamaged.
 	Groups(visit func(number uint64, group []byte) error) error
 	// LastGroup is the number of the newest durable group; 0 if there is none. Any goroutine.
 	LastGroup() uint64
@@ -34,6 +35,9 @@ type Store interface {
 type Batch struct {
 	Group  []byte
 	Writes []Write
+	// DropGroups is how many of the oldest groups are deleted with it, of those kept before; 0 is none.
+	// What they hold and somebody still needs must stand in later groups, at the latest in this one.
+	DropGroups int
 }
 
 // Write sets or deletes one key of the applied state.

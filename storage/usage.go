@@ -30,5 +30,5 @@ func (b *Badger) Usage() Usage {
 			u.free = free
 		}
 	}
-	return Usage{DiskBytes: u.disk, FreeBytes: u.free, GroupFirst: b.meta.first, GroupLast: b.last.Load()}
+	return Usage{DiskBytes: u.disk, FreeBytes: u.free, GroupFirst: b.first.Load(), GroupLast: b.last.Load()}
 }

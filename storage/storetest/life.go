@@ -64,8 +64,12 @@ func testRandom(t *testing.T, f Factory) {
 				model[key] = value
 			}
 		}
-		save(t, s, group, writes...)
-		wantGroups = append(wantGroups, group)
+		dropped := 0
+		if r.IntN(8) == 0 {
+			dropped = r.IntN(len(wantGroups) + 1)
+		}
+		saveAndDrop(t, s, dropped, group, writes...)
+		wantGroups = append(wantGroups[dropped:], group)
 		from, to := randomKey(), randomKey()
 		var want []string
 		for _, key := range slices.Sorted(maps.Keys(model)) {

@@ -49,6 +49,10 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"a closed store says so", testClosed},
 		{"reading may be nested in reading", testNested},
 		{"usage tells the groups", testUsage},
+		{"the oldest groups can be dropped", testDrop},
+		{"what was dropped stays dropped after a crash", func(t *testing.T, f Factory) { testDropSurvives(t, f, f.Crash) }},
+		{"what was dropped stays dropped after closing", func(t *testing.T, f Factory) { testDropSurvives(t, f, nil) }},
+		{"large groups can be dropped", testDropLarge},
 		{"LastGroup and Usage are for any goroutine", testConcurrent},
 		{"a random life agrees with a model", testRandom},
 	}
@@ -91,12 +95,13 @@ func set(key, value string) storage.Write {
 
 func del(key string) storage.Write { return storage.Write{Key: []byte(key), Delete: true} }
 
-// groups reads the log, and fails unless its numbers are 1, 2, 3 and so on up to LastGroup.
+// groups reads the log, and fails unless its numbers go from the first that Usage tells up to LastGroup.
 func groups(t *testing.T, s storage.Store) []string {
 	t.Helper()
 	var got []string
+	first := s.Usage().GroupFirst
 	err := s.Groups(func(number uint64, group []byte) error {
-		if want := uint64(len(got)) + 1; number != want {
+		if want := first + uint64(len(got)); number != want {
 			t.Fatalf("group %d was visited where %d was due", number, want)
 		}
 		got = append(got, string(group))
@@ -105,8 +110,8 @@ func groups(t *testing.T, s storage.Store) []string {
 	if err != nil {
 		t.Fatalf("groups: %v", err)
 	}
-	if uint64(len(got)) != s.LastGroup() {
-		t.Fatalf("%d groups were visited, the last is %d", len(got), s.LastGroup())
+	if first+uint64(len(got)) != s.LastGroup()+1 {
+		t.Fatalf("%d groups were visited from %d on, the last is %d", len(got), first, s.LastGroup())
 	}
 	return got
 }
