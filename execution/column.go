@@ -18,8 +18,9 @@ type column struct {
 	executed epaxos.Slot
 	ordered  epaxos.Slot
 	known    epaxos.Slot
-	wide     slotList // unexecuted vertices with a range or everything access
-	gaps     gapHeap  // vertices that wait for unknown slots of this column
+	top      epaxos.Slot // the highest slot ever set
+	wide     slotList    // unexecuted vertices with a range or everything access
+	gaps     gapHeap     // vertices that wait for unknown slots of this column
 }
 
 // at returns the vertex of a slot, executed for an executed one, nil for an unknown one.
@@ -35,6 +36,7 @@ func (c *column) at(slot epaxos.Slot) *vertex {
 }
 
 func (c *column) set(slot epaxos.Slot, v *vertex) {
+	c.top = max(c.top, slot)
 	p := c.pages[slot/pageSlots]
 	if p == nil {
 		p = new(page)

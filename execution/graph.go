@@ -190,6 +190,20 @@ func (g *Graph) Executed() epaxos.Dependencies {
 	return prefix
 }
 
+// ExecutedAbove returns the executed instances above Executed, no-ops too, ascending in each column.
+func (g *Graph) ExecutedAbove() []epaxos.InstanceID {
+	var above []epaxos.InstanceID
+	for i := range g.columns {
+		c := &g.columns[i]
+		for slot := c.executed + 1; slot <= c.top; slot++ {
+			if c.at(slot) == executed {
+				above = append(above, g.membership.ID(i, slot))
+			}
+		}
+	}
+	return above
+}
+
 // IsExecuted reports whether an instance was executed, or is a no-op.
 func (g *Graph) IsExecuted(id epaxos.InstanceID) bool {
 	column, ok := g.place(id)

@@ -27,17 +27,23 @@ type Core interface {
 	Forgotten() (epaxos.InstanceID, bool)
 	Stats() epaxos.Stats
 	Tops() epaxos.Dependencies
+	RestoreTruncated(floor epaxos.Dependencies) error
+	Truncated() epaxos.Dependencies
+	Rewrite(id epaxos.InstanceID) bool
+	Watermarks() epaxos.Watermarks
 }
 
 // Orderer turns committed instances into one order of execution. *execution.Graph is the one that
 // ships.
 type Orderer interface {
 	Restore(id epaxos.InstanceID)
+	RestorePrefix(prefix epaxos.Dependencies)
 	Learn(id epaxos.InstanceID, command *epaxos.Command)
 	Commit(id epaxos.InstanceID, command *epaxos.Command, deps epaxos.Dependencies)
 	Next() []execution.Vertex
 	TakeExecuted() []epaxos.InstanceID
 	Executed() epaxos.Dependencies
+	ExecutedAbove() []epaxos.InstanceID
 	Blocked() []epaxos.InstanceID
 	Pending() int
 }

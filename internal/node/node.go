@@ -21,6 +21,7 @@ type Config struct {
 	Store      Store    // as the last run left it
 	Machine    execution.StateMachine
 	WriteBack  time.Duration     // what nobody waits for is saved at the latest after this
+	Compaction Compaction        // zero values are defaults
 	Trace      func(line string) // one line per message and record; nil is none
 }
 
@@ -50,6 +51,7 @@ type Node struct {
 	pending epaxos.Ready // messages and decisions of the running turn
 	led     map[epaxos.InstanceID]epaxos.Led
 	unsaved unsaved
+	history history
 	fault   error // why this replica must stop
 	noRoom  error // why it takes no work for now
 
@@ -72,6 +74,7 @@ func New(config Config) (*Node, error) {
 		led:    map[epaxos.InstanceID]epaxos.Led{},
 		peers:  make([]peer, len(config.Members)),
 	}
+	n.history.init(config.Compaction, config.Membership)
 	for i, m := range config.Members {
 		n.peers[i].Member = m
 	}
@@ -89,17 +92,30 @@ func New(config Config) (*Node, error) {
 
 // replay restores marks before records, so that nothing executed before the crash is ordered again.
 func (n *Node) replay() error {
-	err := n.groups(func(g *wire.Group) error {
+	floor := make(epaxos.Dependencies, n.config.Membership.N())
+	err := n.groups(func(_ uint64, g *wire.Group) error {
 		for _, id := range g.Executed {
 			n.config.Orderer.Restore(id)
 		}
+		if g.Truncated == nil {
+			return nil
+		}
+		if len(g.Truncated) != len(floor) || len(g.Prefix) != len(floor) {
+			return fmt.Errorf("it was saved with %d voters, now there are %d", len(g.Truncated), len(floor))
+		}
+		n.config.Orderer.RestorePrefix(g.Prefix)
+		floor.Raise(g.Truncated)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	err = n.groups(func(g *wire.Group) error {
+	if err := n.config.Core.RestoreTruncated(floor); err != nil {
+		return err
+	}
+	err = n.groups(func(number uint64, g *wire.Group) error {
 		for _, record := range g.Records {
+			n.history.touch(record.ID)
 			if err := n.config.Core.Restore(record); err != nil {
 				return err
 			}
@@ -107,6 +123,8 @@ func (n *Node) replay() error {
 		for _, h := range g.Heard {
 			n.hear(h.Replica, h.Incarnation, h.Group)
 		}
+		n.history.add(number, n.history.replayed, 0)
+		n.history.close()
 		return nil
 	})
 	if err != nil {
@@ -124,13 +142,14 @@ func (n *Node) replay() error {
 	return err
 }
 
-func (n *Node) groups(visit func(*wire.Group) error) error {
+func (n *Node) groups(visit func(uint64, *wire.Group) error) error {
 	return n.config.Store.Groups(func(number uint64, body []byte) error {
 		group, err := wire.DecodeGroup(body)
 		if err != nil {
 			return fmt.Errorf("log group %d: %w", number, err)
 		}
-		if err := visit(&group); err != nil {
+		n.history.replayed = len(body)
+		if err := visit(number, &group); err != nil {
 			return fmt.Errorf("log group %d: %w", number, err)
 		}
 		return nil
@@ -181,6 +200,7 @@ func (n *Node) Tick(now time.Duration) {
 		n.config.Core.Blocked(n.now, blocked)
 	}
 	n.config.Core.Tick(n.now)
+	n.considerCompaction()
 }
 
 // Suspect tells that a member seems to be dead, or alive again. On probation that is only remembered:
@@ -200,7 +220,8 @@ func (n *Node) Busy() bool { return n.config.Core.HasReady() }
 
 // Quiet reports whether nothing is left to do but to wait for inputs, so that ticks may be rare.
 func (n *Node) Quiet() bool {
-	return n.config.Core.Quiet() && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil
+	return n.config.Core.Quiet() && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil &&
+		n.history.plan == nil
 }
 
 func (n *Node) advance(now time.Duration) { n.now = max(n.now, now) }

@@ -42,8 +42,8 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 		return nil, n.fault
 	}
 	overdue := n.unsaved.dirty && n.now-n.unsaved.since >= n.config.WriteBack
-	if n.pending.MustSync || overdue || len(n.unsaved.batches) > 0 {
-		if err := n.flush(overdue); err != nil {
+	if n.pending.MustSync || overdue || len(n.unsaved.batches) > 0 || n.history.plan != nil {
+		if err := n.flush(overdue || n.history.plan != nil); err != nil {
 			return nil, n.settle(err)
 		}
 	}
@@ -98,6 +98,7 @@ func (n *Node) takeReady() {
 		}
 		n.unsaved.records = wire.AppendRecord(n.unsaved.records, &ready.Records[i])
 		n.unsaved.ends = append(n.unsaved.ends, len(n.unsaved.records))
+		n.history.touch(ready.Records[i].ID)
 		n.unsaved.touch(n.now)
 	}
 	p := &n.pending
@@ -129,10 +130,12 @@ func (n *Node) flush(state bool) error {
 		if err := n.config.Store.Save(u.batches[0]); err != nil {
 			return fmt.Errorf("save group %d: %w", n.config.Store.LastGroup()+1, err)
 		}
+		n.history.add(n.config.Store.LastGroup(), len(u.batches[0].Group), u.batches[0].DropGroups)
 		u.spare = u.batches[0].Group[:0]
 		u.batches = u.batches[1:]
 	}
 	u.batches = nil
+	n.history.close()
 	if u.prefix != nil {
 		n.state.Saved()
 		n.config.Core.ExecutedDurably(u.prefix)
@@ -159,12 +162,12 @@ func (n *Node) seal(withState bool) {
 			cut(i)
 		}
 	}
-	if withState && len(u.executed) > 0 {
+	if withState && (len(u.executed) > 0 || n.history.due()) {
 		writes, bytes := n.takeWrites()
 		if len(u.records)-from+bytes > budget {
 			cut(len(u.ends))
 		}
-		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, executed: u.executed, writes: writes})
+		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, state: true, writes: writes})
 		u.executed, u.prefix = u.executed[:0], n.config.Orderer.Executed()
 	} else {
 		cut(len(u.ends))
@@ -174,24 +177,38 @@ func (n *Node) seal(withState bool) {
 
 // sealed is the content of one batch.
 type sealed struct {
-	records  []byte
-	count    int
-	executed []epaxos.InstanceID
-	writes   []storage.Write
+	records []byte
+	count   int
+	state   bool // it holds all marks and the writes they come from
+	writes  []storage.Write
 }
 
 func (n *Node) sealGroup(s sealed) {
-	group := wire.AppendGroupRecords(n.unsaved.spare, s.records, s.count, s.executed, n.takeHeard())
+	batch := storage.Batch{Writes: s.writes}
+	var rest wire.Group
+	switch {
+	case s.state && n.history.due():
+		rest, batch.DropGroups = n.truncate()
+	case s.state:
+		rest = wire.Group{Executed: n.unsaved.executed, Heard: n.takeHeard()}
+	default:
+		rest.Heard = n.takeHeard()
+	}
+	batch.Group = wire.AppendGroupRecords(n.unsaved.spare, s.records, s.count, &rest)
 	n.unsaved.spare = nil
-	n.unsaved.batches = append(n.unsaved.batches, storage.Batch{Group: group, Writes: s.writes})
+	n.unsaved.batches = append(n.unsaved.batches, batch)
 }
 
-// takeWrites drains the applied state, and tells how many bytes it takes with its marks.
+// takeWrites drains the applied state, and tells how many bytes it takes with its marks, and with what
+// is said once more when groups are deleted.
 func (n *Node) takeWrites() (writes []storage.Write, bytes int) {
 	bytes = 12 * len(n.unsaved.executed)
 	for _, w := range n.state.Take() {
 		writes = append(writes, storage.Write(w))
 		bytes += len(w.Key) + len(w.Value) + 64
+	}
+	if n.history.due() {
+		bytes += 12*n.history.plan.marks + storage.WriteBytesOverhead*n.history.plan.groups
 	}
 	return writes, bytes
 }

@@ -62,6 +62,7 @@ func (w *world) start(i int) {
 	h.node, err = node.New(node.Config{
 		ID: id, Cluster: [16]byte{1}, Membership: w.members, Members: members, Core: core, Orderer: order,
 		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: 100 * time.Millisecond, Trace: w.trace,
+		Compaction: node.Compaction{Groups: 1 + w.rand.IntN(30), Segment: 1 + w.rand.IntN(4)},
 	})
 	if err != nil {
 		w.violation("start r%d: %v", id, err)

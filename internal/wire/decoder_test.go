@@ -132,9 +132,9 @@ func TestDense(t *testing.T) {
 	}
 	frameCodec.acceptsCheaply(t, dense("\x91\x09\x92\x0d", "\x93\x01\x01\x01", bytesMax))
 	record := "\x98\x93\x01\x01\x01\x00\xc0\xc0\xc2\xc0\xc0\xc0"
-	groupCodec.acceptsCheaply(t, append(dense("\x93", record, bytesMax), 0x90, 0x90))
-	groupCodec.acceptsCheaply(t, append(dense("\x93\x90", "\x93\x01\x01\x01", bytesMax), 0x90))
-	groupCodec.acceptsCheaply(t, dense("\x93\x90\x90", "\x93\x01\x00\x00", bytesMax))
+	groupCodec.acceptsCheaply(t, append(dense("\x95", record, bytesMax), 0x90, 0x90, 0xc0, 0xc0))
+	groupCodec.acceptsCheaply(t, append(dense("\x95\x90", "\x93\x01\x01\x01", bytesMax), 0x90, 0xc0, 0xc0))
+	groupCodec.acceptsCheaply(t, append(dense("\x95\x90\x90", "\x93\x01\x00\x00", bytesMax), 0xc0, 0xc0))
 	opCodec.acceptsCheaply(t, append(dense("\x94\x06\x90", "\x92\x01\xc0", 390), 0x90))
 	resultCodec.acceptsCheaply(t, dense("\x96\x01\xc2\xc0\x00\xc2", "\x96\x01\xc2\xc0\x00\xc2\x90", 900))
 }

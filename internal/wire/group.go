@@ -7,12 +7,13 @@ import (
 )
 
 const (
-	groupFields = 3
+	groupFields = 5
 	heardFields = 3
 	heardMin    = 1 + heardFields
 )
 
-// AppendGroup appends what a replica saves in one turn: [[record...], [instance...], [heard...]].
+// AppendGroup appends what a replica saves in one turn: [[record...], [instance...], [heard...],
+// truncated or nil, prefix or nil].
 func AppendGroup(dst []byte, g *Group) []byte {
 	e := appendTo(dst)
 	e.array(groupFields)
@@ -20,32 +21,33 @@ func AppendGroup(dst []byte, g *Group) []byte {
 	for i := range g.Records {
 		e.record(&g.Records[i])
 	}
-	e.marks(g.Executed, g.Heard)
+	e.marks(g)
 	return e.done()
 }
 
-// AppendGroupRecords is AppendGroup of count records that AppendRecord has encoded back to back.
-func AppendGroupRecords(
-	dst, records []byte, count int, executed []epaxos.InstanceID, heard []Heard,
-) []byte {
+// AppendGroupRecords is AppendGroup of count records that AppendRecord has encoded back to back, and of
+// all but the records of a group.
+func AppendGroupRecords(dst, records []byte, count int, rest *Group) []byte {
 	e := appendTo(dst)
 	e.array(groupFields)
 	e.array(count)
 	e.out.buf = append(e.out.buf, records...)
-	e.marks(executed, heard)
+	e.marks(rest)
 	return e.done()
 }
 
 // marks writes what a group holds besides records.
-func (e *encoder) marks(executed []epaxos.InstanceID, heard []Heard) {
-	e.instances(executed)
-	e.array(len(heard))
-	for _, h := range heard {
+func (e *encoder) marks(g *Group) {
+	e.instances(g.Executed)
+	e.array(len(g.Heard))
+	for _, h := range g.Heard {
 		e.array(heardFields)
 		e.uint(uint64(h.Replica))
 		e.uint(h.Incarnation)
 		e.uint(h.Group)
 	}
+	e.dependencies(g.Truncated)
+	e.dependencies(g.Prefix)
 }
 
 // DecodeGroup reads what AppendGroup wrote.
@@ -67,6 +69,7 @@ func (d *decoder) group() Group {
 			g.Heard = append(g.Heard, d.heard())
 		}
 	}
+	g.Truncated, g.Prefix = d.dependencies("truncated"), d.dependencies("prefix")
 	d.skip(extra)
 	return g
 }

@@ -29,6 +29,10 @@ var groupCodec = codec[Group]{
 			Executed: []epaxos.InstanceID{id(3, 40), id(3, 41)},
 			Heard:    []Heard{{Replica: 1, Incarnation: math.MaxUint64, Group: 17}, {Replica: 2, Group: 300}},
 		}},
+		{"a turn that deletes older ones", Group{
+			Executed:  []epaxos.InstanceID{id(3, 44)},
+			Truncated: epaxos.Dependencies{290, 0, 40}, Prefix: epaxos.Dependencies{300, 9, 42},
+		}},
 	},
 	generate: func(t *rapid.T) Group {
 		return Group{
@@ -39,6 +43,7 @@ var groupCodec = codec[Group]{
 					Group: drawNumber(t, 0, math.MaxUint64),
 				}
 			}),
+			Truncated: drawDependencies(t), Prefix: drawDependencies(t),
 		}
 	},
 	encode: func(dst []byte, g Group) []byte { return AppendGroup(dst, &g) },
@@ -67,7 +72,7 @@ func TestGroupRecords(t *testing.T) {
 		for i := range g.Records {
 			records = AppendRecord(records, &g.Records[i])
 		}
-		got := AppendGroupRecords(nil, records, len(g.Records), g.Executed, g.Heard)
+		got := AppendGroupRecords(nil, records, len(g.Records), &g)
 		if want := AppendGroup(nil, &g); !bytes.Equal(got, want) {
 			t.Fatalf("got %x, want %x", got, want)
 		}

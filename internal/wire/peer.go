@@ -31,6 +31,10 @@ type Group struct {
 	Records  []epaxos.Record
 	Executed []epaxos.InstanceID // executed since the last group whose writes are in the same transaction
 	Heard    []Heard             // newest group heard of each peer; only those that changed
+
+	// Where older groups were deleted with this one, which then holds all marks above Prefix and all that
+	// was heard; else nil. Records at or below Truncated are not needed; all at or below Prefix is executed.
+	Truncated, Prefix epaxos.Dependencies
 }
 
 // Heard is what a replica remembers of a peer's log.
