@@ -114,7 +114,7 @@ func (c *cluster) start(i int) {
 	}
 	for _, record := range s.disk.synced {
 		if err := r.Restore(record); err != nil {
-			c.fail("restore: %v", err)
+			c.violated("integrity", "restore: %v", err)
 		}
 	}
 	r.Restored(c.now)
@@ -138,7 +138,7 @@ func (c *cluster) tick(i int, r *epaxos.Replica) {
 
 func (c *cluster) after(d time.Duration, run func()) {
 	if c.seq++; c.seq > 400_000 {
-		c.fail("storm: %d events by %v", c.seq, c.now)
+		c.violated("progress", "storm: %d events by %v", c.seq, c.now)
 	}
 	heap.Push(&c.flights, flight{at: c.now + d, seq: c.seq, run: run})
 }
@@ -158,7 +158,7 @@ func (c *cluster) turn(i int) {
 	s := c.sites[i]
 	for rounds := 0; s.replica != nil && s.replica.HasReady(); rounds++ {
 		if rounds > 100 {
-			c.fail("a turn of r%d does not end", c.members.Voters[i])
+			c.violated("progress", "a turn of r%d does not end", c.members.Voters[i])
 		}
 		ready := s.replica.Ready()
 		c.note(i, ready)
@@ -243,6 +243,12 @@ func (c *cluster) fail(format string, args ...any) {
 		fmt.Sprintf(format, args...), c.t.Name(), c.seed, strings.Join(c.trace[from:], "\n"))
 }
 
+// violated ends the run with the invariant that does not hold.
+func (c *cluster) violated(invariant, format string, args ...any) {
+	c.t.Helper()
+	c.fail("%s", violation(invariant, format, args...))
+}
+
 // must fails the run if there is a reason.
 func (c *cluster) must(broken string) {
 	if broken != "" {
@@ -279,7 +285,7 @@ func (c *cluster) checkAgreement(i int, d epaxos.Decision) {
 		return
 	}
 	if (known.Command == nil) != (d.Command == nil) || !known.Deps.Equal(d.Deps) {
-		c.fail("agreement: r%d commits %v deps=%s no-op=%v, before it was deps=%s no-op=%v", c.members.Voters[i], d.ID,
+		c.violated("agreement", "r%d commits %v deps=%s no-op=%v, before it was deps=%s no-op=%v", c.members.Voters[i], d.ID,
 			c.members.FormatDeps(d.Deps), d.Command == nil, c.members.FormatDeps(known.Deps), known.Command == nil)
 	}
 }
@@ -463,7 +469,7 @@ func (c *cluster) checkVisibility() {
 			ca, _ := c.members.Column(a.Replica)
 			cb, _ := c.members.Column(b.Replica)
 			if !da.Deps.Covers(cb, b.Slot) && !db.Deps.Covers(ca, a.Slot) {
-				c.fail("visibility: %v and %v interfere and neither depends on the other", a, b)
+				c.violated("visibility", "%v and %v interfere and neither depends on the other", a, b)
 			}
 		}
 	}
@@ -480,7 +486,7 @@ func (c *cluster) checkOrder() {
 					continue
 				}
 				if a == b || seen[pair{b, a}] {
-					c.fail("order: %v before %v here, after it elsewhere", a, b)
+					c.violated("order", "%v before %v here, after it elsewhere", a, b)
 				}
 				seen[pair{a, b}] = true
 			}

@@ -7,6 +7,12 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 )
 
+// violation is how every checker of an invariant fails, so that whoever breaks the code on purpose
+// (internal/mutants) can tell which one noticed.
+func violation(of, format string, args ...any) string {
+	return fmt.Sprintf("violation of %s: %s", of, fmt.Sprintf(format, args...))
+}
+
 // disk is what a replica finds after a crash: what was synced, and perhaps the first of the rest. It
 // also says whether a message may leave: nothing may that it does not vouch for (rules S1 to S3).
 type disk struct {
@@ -55,18 +61,18 @@ func (d *disk) merge(r epaxos.Record) string {
 	d.state[r.ID] = r
 	switch {
 	case r.Promised.Less(r.Accepted):
-		return fmt.Sprintf("promise: %v accepted at %v above its promise %v", r.ID, r.Accepted, r.Promised)
+		return violation("promise", "%v accepted at %v above its promise %v", r.ID, r.Accepted, r.Promised)
 	case known && (r.Promised.Less(old.Promised) || r.Accepted.Less(old.Accepted) || r.Phase < old.Phase):
-		return fmt.Sprintf("promise: %v went back from %v @%v/%v to %v @%v/%v", r.ID,
+		return violation("promise", "%v went back from %v @%v/%v to %v @%v/%v", r.ID,
 			old.Phase, old.Promised, old.Accepted, r.Phase, r.Promised, r.Accepted)
 	case old.Phase == epaxos.Committed && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
-		return fmt.Sprintf("agreement: %v was committed and has changed", r.ID)
+		return violation("agreement", "%v was committed and has changed", r.ID)
 	case old.Phase == epaxos.Initial && r.Phase == epaxos.PreAccepted && !r.Promised.IsZero():
-		return fmt.Sprintf("vote: %v is pre-accepted after the promise %v", r.ID, r.Promised)
+		return violation("promise", "%v is pre-accepted after the promise %v", r.ID, r.Promised)
 	case old.Phase == epaxos.Accepted && old.Accepted == r.Accepted && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
-		return fmt.Sprintf("vote: %v has another value at ballot %v than was accepted", r.ID, r.Accepted)
+		return violation("commit-votes", "%v has another value at ballot %v than was accepted", r.ID, r.Accepted)
 	case old.Initial != nil && !r.Initial.Equal(old.Initial):
-		return fmt.Sprintf("one proposal: %v has other initial dependencies", r.ID)
+		return violation("commit-votes", "%v has other initial dependencies", r.ID)
 	}
 	return ""
 }
@@ -95,14 +101,14 @@ func (d *disk) forbids(m epaxos.Message) string {
 	if durable {
 		return ""
 	}
-	return fmt.Sprintf("durability: %T of %v is not what the disk holds: %v @%v/%v", m,
+	return violation("durability", "%T of %v is not what the disk holds: %v @%v/%v", m,
 		r.ID, r.Phase, r.Promised, r.Accepted)
 }
 
 // forbidsAnswer is rule S2: under the optimised rules nobody hears of a fast commit that is not durable.
 func (d *disk) forbidsAnswer(m epaxos.Membership, l epaxos.Led) string {
 	if l.Fast && !m.Baseline() && d.state[l.ID].Phase != epaxos.Committed {
-		return fmt.Sprintf("durability: the fast commit of %v is told and not on disk", l.ID)
+		return violation("durability", "the fast commit of %v is told and not on disk", l.ID)
 	}
 	return ""
 }
@@ -185,7 +191,7 @@ func (l *ledger) sent(e epaxos.Envelope) string {
 		l.vote(e.To, attempt{m.ID, m.Ballot, validated})
 	case epaxos.Waiting:
 		if n := l.votes[attempt{id: m.ID, act: initial}].count(); m.Count > n {
-			return fmt.Sprintf("quorum: the recovery of %v waits with %d equal votes, there are %d", m.ID, m.Count, n)
+			return violation("commit-votes", "the recovery of %v waits with %d equal votes, there are %d", m.ID, m.Count, n)
 		}
 	case epaxos.Accept:
 		return l.accept(m)
@@ -202,7 +208,7 @@ func (l *ledger) accept(m epaxos.Accept) string {
 	}
 	l.accepts[m.ID] = append(l.accepts[m.ID], p)
 	if c, known := l.chosen[m.ID]; known && c.ballot.Less(p.ballot) && c.value != p.value {
-		return fmt.Sprintf("agreement: %v proposes %s at %v, decided was %s at %v", m.ID,
+		return violation("agreement", "%v proposes %s at %v, decided was %s at %v", m.ID,
 			p.value, p.ballot, c.value, c.ballot)
 	}
 	if m.Ballot.IsZero() {
@@ -214,7 +220,7 @@ func (l *ledger) accept(m epaxos.Accept) string {
 // once is rules P1 and A3: one value at a ballot.
 func (l *ledger) once(a attempt, value string) string {
 	if before, seen := l.proposed[a]; seen && before != value {
-		return fmt.Sprintf("ballot: %v proposes %s at %v after %s", a.id, value, a.ballot, before)
+		return violation("commit-votes", "%v proposes %s at %v after %s", a.id, value, a.ballot, before)
 	}
 	l.proposed[a] = value
 	return ""
@@ -224,13 +230,13 @@ func (l *ledger) once(a attempt, value string) string {
 // has accepted on as many validations.
 func (l *ledger) backed(m epaxos.Accept) string {
 	if n := l.votes[attempt{m.ID, m.Ballot, promised}].count(); n < l.members.SlowQuorum() {
-		return fmt.Sprintf("quorum: %v is proposed at %v on %d promises", m.ID, m.Ballot, n)
+		return violation("commit-votes", "%v is proposed at %v on %d promises", m.ID, m.Ballot, n)
 	}
 	n := l.votes[attempt{m.ID, m.Ballot, validated}].count()
 	low, known := l.lowest[m.ID]
 	inherited := known && low.Less(m.Ballot)
 	if m.Value.Kind == epaxos.Full && !inherited && n < l.members.SlowQuorum() && l.members.SlowQuorum() > 1 {
-		return fmt.Sprintf("quorum: %v is proposed at %v on %d validations", m.ID, m.Ballot, n)
+		return violation("commit-votes", "%v is proposed at %v on %d validations", m.ID, m.Ballot, n)
 	}
 	return ""
 }
@@ -243,13 +249,13 @@ func (l *ledger) decided(r epaxos.Record) string {
 		fast = l.votes[attempt{id: r.ID, act: initial}].count()
 	}
 	if slow < l.members.SlowQuorum() && fast < l.members.FastQuorum() && l.members.SlowQuorum() > 1 {
-		return fmt.Sprintf("quorum: %v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, slow, fast)
+		return violation("commit-votes", "%v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, slow, fast)
 	}
 	c := proposal{r.Accepted, valueOf(r.NoOp, r.Deps)}
 	l.chosen[r.ID] = c
 	for _, p := range l.accepts[r.ID] {
 		if c.ballot.Less(p.ballot) && c.value != p.value {
-			return fmt.Sprintf("agreement: %v is decided as %s at %v, proposed was %s at %v", r.ID,
+			return violation("agreement", "%v is decided as %s at %v, proposed was %s at %v", r.ID,
 				c.value, c.ballot, p.value, p.ballot)
 		}
 	}

@@ -3,6 +3,7 @@ package epaxos_test
 import (
 	"flag"
 	"fmt"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -53,19 +54,21 @@ func TestRandomSchedules(t *testing.T) {
 			t.Logf("fast %d slow %d recoveries %d validations %d waits %d no-ops %d again %d", total.Fast, total.Slow,
 				total.Recoveries, total.Validations, total.Waits, total.NoOps, total.Reproposed)
 			if total.Malformed > 0 {
-				t.Errorf("%d messages of correct replicas were called malformed", total.Malformed)
+				t.Error(violation("integrity", "%d messages of correct replicas were called malformed", total.Malformed))
 			}
 		})
 	}
 }
 
-// randomRun is one run. Without tracing it returns nil if the run failed; with it the test ends.
+// randomRun is one run. Without tracing it returns nil if the run failed or the core panicked; with it
+// the test ends.
 func randomRun(t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c *cluster) {
 	defer func() {
-		if why := recover(); why != nil {
-			if _, expected := why.(failed); !expected {
-				panic(why)
-			}
+		switch why := recover(); {
+		case why == nil:
+		case tracing:
+			c.violated("integrity", "panic: %v\n%s", why, debug.Stack())
+		default:
 			c = nil
 		}
 	}()
@@ -80,7 +83,7 @@ func randomRun(t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c 
 	c.heal()
 	for deadline := c.now + 120*time.Second; c.unsettled() != ""; {
 		if c.now > deadline {
-			c.fail("progress: %s", c.unsettled())
+			c.violated("progress", "%s", c.unsettled())
 		}
 		c.run(c.now + time.Second)
 	}
