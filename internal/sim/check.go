@@ -50,7 +50,7 @@ func (w *world) checkEnd() {
 	for i, h := range w.hosts {
 		addStats(&w.report.Stats, h.core.Stats())
 		if err := h.node.Flush(); err != nil {
-			w.violation("r%d cannot save at the end: %v", w.members.Voters[i], err)
+			w.violated("integrity", "r%d cannot save at the end: %v", w.members.Voters[i], err)
 			return
 		}
 		state := dump(h.disk)
@@ -58,7 +58,7 @@ func (w *world) checkEnd() {
 			first = state
 		}
 		if !bytes.Equal(first, state) {
-			w.violation("order (3): r%d ends in another state than r%d:\n%s\n%s",
+			w.violated("order", "r%d ends in another state than r%d:\n%s\n%s",
 				w.members.Voters[i], w.members.Voters[0], state, first)
 		}
 	}
@@ -134,12 +134,12 @@ func (w *world) checkKey(name string, touches []touch, maybe map[string]bool) {
 			continue
 		}
 		if other, twice := written[t.version]; twice {
-			w.violation("once (7): version %d of %q was written by %+v and by %+v", t.version, name, t, other)
+			w.violated("once", "version %d of %q was written by %+v and by %+v", t.version, name, t, other)
 		}
 		written[t.version] = t
 		before, ok := written[t.version-1]
 		if ok && t.delta != 0 && before.delta != 0 && number(t.value) != number(before.value)+t.delta {
-			w.violation("increment of %q: %+v after %+v", name, t, before)
+			w.violated("linearizability", "increment of %q: %+v after %+v", name, t, before)
 		}
 	}
 	for _, t := range touches {
@@ -148,7 +148,7 @@ func (w *world) checkKey(name string, touches []touch, maybe map[string]bool) {
 		}
 		source, ok := written[t.version]
 		if ok && source.value != t.value || !ok && !maybe[t.value] && name != "count" {
-			w.violation("linearizability (4): %q read %+v, written was %+v", name, t, source)
+			w.violated("linearizability", "%q read %+v, written was %+v", name, t, source)
 		}
 	}
 	w.checkRealTime(name, touches)
@@ -174,7 +174,7 @@ func (w *world) checkRealTime(name string, touches []touch) {
 			ended++
 		}
 		if highest.ended > 0 && place(t) < place(highest) {
-			w.violation("real time (4): %q saw %+v after %+v had ended", name, t, highest)
+			w.violated("linearizability", "%q saw %+v after %+v had ended", name, t, highest)
 			return
 		}
 	}

@@ -50,7 +50,7 @@ func (w *world) start(i int) {
 		Limits: limits, Timing: epaxos.DefaultTiming(),
 	})
 	if err != nil {
-		w.violation("start r%d: %v", id, err)
+		w.violated("integrity", "start r%d: %v", id, err)
 		return
 	}
 	h.core = core
@@ -61,10 +61,10 @@ func (w *world) start(i int) {
 	}
 	h.node, err = node.New(node.Config{
 		ID: id, Cluster: [16]byte{1}, Membership: w.members, Members: members, Core: core, Orderer: order,
-		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: 100 * time.Millisecond, Trace: w.trace,
+		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: 100 * time.Millisecond, Trace: w.tracer(),
 	})
 	if err != nil {
-		w.violation("start r%d: %v", id, err)
+		w.violated("integrity", "start r%d: %v", id, err)
 		return
 	}
 	w.tick(i, h.life)
@@ -136,7 +136,7 @@ func (w *world) hello(from, to int, answer bool) {
 			err = target.node.Greet(w.now, hello)
 		}
 		if err != nil {
-			w.violation("r%d refuses the hello of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
+			w.violated("integrity", "r%d refuses the hello of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
 			return
 		}
 		target.heard[from] = w.now
@@ -153,7 +153,7 @@ func (w *world) deliver(from, to int, body []byte) {
 	}
 	header, messages, err := wire.DecodeFrame(body)
 	if err != nil {
-		w.violation("r%d cannot decode a frame of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
+		w.violated("integrity", "r%d cannot decode a frame of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
 		return
 	}
 	h.heard[from] = w.now
@@ -200,7 +200,7 @@ func (w *world) fault(i int, err error) {
 		w.crash(i, w.chance(0.5))
 		return
 	}
-	w.violation("r%d stops: %v", w.members.Voters[i], err)
+	w.violated("integrity", "r%d stops: %v", w.members.Voters[i], err)
 }
 
 // crash ends a life. Every unsynced byte is lost, but that a save that was under way may have
@@ -208,7 +208,7 @@ func (w *world) fault(i int, err error) {
 func (w *world) crash(i int, keepBegun bool) {
 	h := w.hosts[i]
 	w.report.Crashes++
-	w.trace("crash of " + w.members.ID(i, 0).String())
+	w.note(noteCrash, i, nil)
 	addStats(&w.report.Stats, h.core.Stats())
 	h.node, h.core = nil, nil
 	h.disk = newDisk(h.disk.memory.Crash(keepBegun))

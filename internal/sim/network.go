@@ -75,6 +75,7 @@ func (n *network) send(from int, group uint64, messages []epaxos.Envelope) {
 			}
 		}
 		column, _ := n.w.members.Column(to)
+		n.w.note(noteFrame, from<<8|column, body)
 		n.carry(from, column, func() { n.w.deliver(from, column, body) })
 	}
 }

@@ -22,20 +22,17 @@ func Run(options Options) (Report, error) {
 	w.heal()
 	for deadline := w.now + progressBound; w.err == nil && w.unfinished() != ""; {
 		if w.now > deadline {
-			w.violation("progress (8): %s", w.unfinished())
+			w.violated("progress", "%s", w.unfinished())
 		}
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
 	w.checkEnd()
-	w.report.Elapsed = w.now
+	w.report.Elapsed, w.report.Trace = w.now, uint64(w.hash)
 	return w.report, w.err
 }
 
 func newWorld(o Options) *world {
 	w := &world{options: o, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed)), faults: true} //nolint:gosec // reproducible
-	if w.options.Log == 0 {
-		w.options.Log = 200
-	}
 	if w.options.Replicas == 0 {
 		w.options.Replicas = []int{1, 2, 3, 3, 3, 4, 5, 5, 5, 7}[w.rand.IntN(10)]
 	}
@@ -120,7 +117,7 @@ func (w *world) fillOne() {
 // heal ends all faults and starts what is down.
 func (w *world) heal() {
 	w.faults = false
-	w.trace("healed")
+	w.note(noteHeal, 0, nil)
 	w.network.heal()
 	for i, h := range w.hosts {
 		h.pausedUntil = 0

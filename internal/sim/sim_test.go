@@ -24,9 +24,7 @@ func TestSeeds(t *testing.T) {
 	var total sim.Report
 	for i := range *runs {
 		options := sim.Options{Seed: *seed + uint64(i)}
-		if *all && *runs == 1 {
-			options.Log = 1 << 20
-		}
+		options.Log = *all && *runs == 1
 		report, err := sim.Run(options)
 		if err != nil {
 			t.Fatal(err)

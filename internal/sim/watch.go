@@ -44,7 +44,7 @@ func (c *checker) decided(host int, d epaxos.Decision) {
 	}
 	if !known.Deps.Equal(d.Deps) || !sameCommand(known.Command, d.Command) {
 		m := c.w.members
-		c.w.violation("agreement (1): r%d commits %v deps=%s %v, elsewhere it is deps=%s %v", m.Voters[host], d.ID,
+		c.w.violated("agreement", "r%d commits %v deps=%s %v, elsewhere it is deps=%s %v", m.Voters[host], d.ID,
 			m.FormatDeps(d.Deps), d.Command, m.FormatDeps(known.Deps), known.Command)
 	}
 }
@@ -67,7 +67,7 @@ func sameCommand(a, b *epaxos.Command) bool {
 // applied checks order (3): a request gives the same result wherever and whenever it is executed.
 func (c *checker) applied(host int, at place, payload, result []byte) {
 	if c.cancelled[string(payload)] {
-		c.w.violation("r%d applies a request of %v that was said to be taken back", c.w.members.Voters[host], at.id)
+		c.w.violated("once", "r%d applies a request of %v that was said to be taken back", c.w.members.Voters[host], at.id)
 	}
 	known, seen := c.results[at]
 	if !seen {
@@ -75,7 +75,7 @@ func (c *checker) applied(host int, at place, payload, result []byte) {
 		return
 	}
 	if !bytes.Equal(known, result) {
-		c.w.violation("order (3): request %d of %v gives %x at r%d, elsewhere %x",
+		c.w.violated("order", "request %d of %v gives %x at r%d, elsewhere %x",
 			at.request, at.id, result, c.w.members.Voters[host], known)
 	}
 }
@@ -84,14 +84,14 @@ func (c *checker) applied(host int, at place, payload, result []byte) {
 func (c *checker) synced(host int, body []byte) {
 	group, err := wire.DecodeGroup(body)
 	if err != nil {
-		c.w.violation("r%d saved a group that does not decode: %v", c.w.members.Voters[host], err)
+		c.w.violated("integrity", "r%d saved a group that does not decode: %v", c.w.members.Voters[host], err)
 		return
 	}
 	for _, record := range group.Records {
 		old := c.durable[host][record.ID]
 		if record.Promised.Less(old.Promised) || record.Accepted.Less(old.Accepted) ||
 			record.Promised.Less(record.Accepted) || record.Phase < old.Phase {
-			c.w.violation("promise (5): r%d saved %v over %v", c.w.members.Voters[host],
+			c.w.violated("promise", "r%d saved %v over %v", c.w.members.Voters[host],
 				c.w.members.FormatRecord(c.w.members.Voters[host], record),
 				c.w.members.FormatRecord(c.w.members.Voters[host], old))
 		}
@@ -110,9 +110,12 @@ func (c *checker) crashed(host int, d *disk) {
 		return nil
 	})
 	if err != nil {
-		c.w.violation("the disk of r%d cannot be read back: %v", c.w.members.Voters[host], err)
+		c.w.violated("integrity", "the disk of r%d cannot be read back: %v", c.w.members.Voters[host], err)
 	}
-	d.synced = func(b storage.Batch) { c.synced(host, b.Group) }
+	d.synced = func(b storage.Batch) {
+		c.w.note(noteSave, host, b.Group)
+		c.synced(host, b.Group)
+	}
 }
 
 // sent checks durability (6): whatever a message lets others count on is on the sender's disk
@@ -122,7 +125,7 @@ func (c *checker) sent(host int, messages []epaxos.Envelope) {
 		id := epaxos.InstanceOf(e.Message)
 		saved := c.durable[host][id]
 		if why := c.unsupported(host, saved, e.Message); why != "" {
-			c.w.violation("durability (6): %s, but %s: %s", c.w.members.FormatEnvelope(e), why,
+			c.w.violated("durability", "%s, but %s: %s", c.w.members.FormatEnvelope(e), why,
 				c.w.members.FormatRecord(e.From, saved))
 		}
 	}

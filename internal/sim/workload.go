@@ -55,7 +55,7 @@ func (c *client) next() {
 	o.payload = wire.AppendOp(nil, &o.op)
 	footprint, err := execution.KV{}.Footprint(o.payload)
 	if err != nil {
-		w.violation("the machine refuses %+v: %v", o.op, err)
+		w.violated("integrity", "the machine refuses %+v: %v", o.op, err)
 		return
 	}
 	w.seq++
@@ -146,7 +146,7 @@ func (w *world) answer(i int, answers []node.Answer) {
 		delete(h.calls, a.Proposal)
 		result, err := wire.DecodeResult(a.Result)
 		if err != nil {
-			w.violation("a result does not decode: %v", err)
+			w.violated("integrity", "a result does not decode: %v", err)
 			return
 		}
 		o.result, o.known, o.ended = result, true, w.now

@@ -3,9 +3,7 @@ package sim
 import (
 	"container/heap"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -17,12 +15,12 @@ type Options struct {
 	Replicas int           // voters
 	Commands int           // requests that clients send
 	Faults   time.Duration // how long faults last, in simulated time
-	Log      int           // trace lines that an error shows; 0 is 200
+	Log      bool          // keep the lines of the trace; they change nothing else
 }
 
 // Report tells what a run did, so that a generator that has fallen silent is noticed.
 type Report struct {
-	Trace    uint64 // hash of every trace line
+	Trace    uint64 // fingerprint of everything that happened
 	Answered int
 	Unknown  int // requests whose replica crashed
 	Refused  int
@@ -87,8 +85,9 @@ type world struct {
 	clients []*client
 	left    int // requests that no client has begun
 	report  Report
-	lines   []string
-	err     error // the first violation
+	hash    fingerprint
+	lines   []string // only while tracing
+	err     error    // the first violation
 }
 
 type event struct {
@@ -136,23 +135,3 @@ func (w *world) between(least, most time.Duration) time.Duration {
 }
 
 func (w *world) chance(p float64) bool { return w.rand.Float64() < p }
-
-// trace takes one line into the hash, and into the memory of the last ones.
-func (w *world) trace(line string) {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %d %s", w.report.Trace, w.now, line)
-	w.report.Trace = h.Sum64()
-	if len(w.lines) >= 2*w.options.Log {
-		w.lines = append(w.lines[:0], w.lines[w.options.Log:]...)
-	}
-	w.lines = append(w.lines, fmt.Sprintf("%9.1f %s", float64(w.now.Microseconds())/1000, line))
-}
-
-// violation ends the run.
-func (w *world) violation(format string, args ...any) {
-	if w.err != nil {
-		return
-	}
-	from := max(0, len(w.lines)-w.options.Log)
-	w.err = fmt.Errorf("seed %d: %s\n%s", w.options.Seed, fmt.Sprintf(format, args...), strings.Join(w.lines[from:], "\n"))
-}

@@ -1,0 +1,32 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Violation is an invariant that does not hold.
+type Violation struct {
+	Seed      uint64
+	Invariant string   // its name
+	Text      string   // what was seen
+	Trace     []string // every line, where the run kept them
+}
+
+// Error implements error.
+func (v *Violation) Error() string {
+	text := fmt.Sprintf("seed %d: violation of %s: %s", v.Seed, v.Invariant, v.Text)
+	if len(v.Trace) > 0 {
+		text += "\n" + strings.Join(v.Trace, "\n")
+	}
+	return text
+}
+
+// violated ends the run with the first invariant that does not hold.
+func (w *world) violated(invariant, format string, args ...any) {
+	if w.err == nil {
+		w.err = &Violation{
+			Seed: w.options.Seed, Invariant: invariant, Text: fmt.Sprintf(format, args...), Trace: w.lines,
+		}
+	}
+}
