@@ -1,9 +1,7 @@
 package epaxos_test
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -11,6 +9,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/deps"
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/hostile"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -111,166 +110,30 @@ func (g *target) deliver(from epaxos.ReplicaID, body []byte) {
 	}
 }
 
-// hose makes inputs of bytes; where they end everything is zero.
-type hose struct{ bytes []byte }
-
-func (h *hose) byte() byte {
-	if len(h.bytes) == 0 {
-		return 0
-	}
-	b := h.bytes[0]
-	h.bytes = h.bytes[1:]
-	return b
-}
-
-func (h *hose) below(n int) int { return int(h.byte()) % n }
-
-func (h *hose) take(n int) []byte {
-	n = min(n, len(h.bytes))
-	b := h.bytes[:n]
-	h.bytes = h.bytes[n:]
-	return b
-}
-
-// slot is small most of the time, so that messages meet, and now and then at the end of the range.
-func (h *hose) slot() uint64 {
-	switch b := h.byte(); {
-	case b >= 250:
-		return math.MaxUint64 - uint64(b-250)
-	case b >= 240:
-		return binary.LittleEndian.Uint64(append(h.take(8), make([]byte, 8)...))
-	default:
-		return uint64(b % 5)
-	}
-}
-
-func (h *hose) id(m epaxos.Membership) epaxos.InstanceID {
-	id := epaxos.InstanceID{Epoch: 1, Replica: epaxos.ReplicaID(1 + h.below(m.N()+1)), Slot: epaxos.Slot(h.slot())}
-	if h.byte() > 250 {
-		id.Epoch = 2
-	}
-	return id
-}
-
-func (h *hose) ballot(m epaxos.Membership) epaxos.Ballot {
-	b := h.byte()
-	switch {
-	case b < 80:
-		return epaxos.Ballot{}
-	case b > 245:
-		return epaxos.Ballot{Number: math.MaxUint64 - uint64(b&1), Replica: epaxos.ReplicaID(1 + h.below(m.N()))}
-	default:
-		return epaxos.Ballot{Number: uint64(b % 4), Replica: epaxos.ReplicaID(1 + h.below(m.N()))}
-	}
-}
-
-func (h *hose) vector(m epaxos.Membership) epaxos.Dependencies {
-	switch h.below(12) {
-	case 0:
-		return nil
-	case 1:
-		return make(epaxos.Dependencies, h.below(m.N()+2))
-	}
-	d := make(epaxos.Dependencies, m.N())
-	for i := range d {
-		d[i] = epaxos.Slot(h.slot())
-	}
-	return d
-}
-
-func (h *hose) command() *epaxos.Command {
-	c := &epaxos.Command{Requests: []epaxos.Request{{Number: uint64(h.byte())}}}
-	for range h.below(3) {
-		c.Footprint = append(c.Footprint, epaxos.Access{
-			Mode: epaxos.Mode(1 + h.below(4)), Key: string(rune('a' + h.below(2))), Range: h.below(5) == 0,
-		})
-	}
-	return c
-}
-
-func (h *hose) value() epaxos.Value {
-	switch h.below(3) {
-	case 0:
-		return epaxos.Value{Kind: epaxos.NoOp}
-	case 1:
-		return epaxos.Value{Kind: epaxos.Known}
-	default:
-		return epaxos.Value{Kind: epaxos.Full, Command: h.command()}
-	}
-}
-
-func (h *hose) ids(m epaxos.Membership) []epaxos.InstanceID {
-	ids := make([]epaxos.InstanceID, h.below(6))
-	for i := range ids {
-		ids[i] = h.id(m)
-	}
-	return ids
-}
-
-func (h *hose) message(m epaxos.Membership) epaxos.Message {
-	switch h.below(14) {
-	case 0:
-		return epaxos.PreAccept{ID: h.id(m), Command: h.command(), Initial: h.vector(m)}
-	case 1:
-		return epaxos.PreAcceptReply{ID: h.id(m), Deps: h.vector(m)}
-	case 2:
-		return epaxos.Accept{ID: h.id(m), Ballot: h.ballot(m), Value: h.value(), Deps: h.vector(m)}
-	case 3:
-		return epaxos.AcceptReply{ID: h.id(m), Ballot: h.ballot(m)}
-	case 4:
-		return epaxos.Commit{ID: h.id(m), Ballot: h.ballot(m), Value: h.value(), Deps: h.vector(m)}
-	case 5:
-		return epaxos.Recover{ID: h.id(m), Ballot: h.ballot(m)}
-	case 6:
-		return epaxos.RecoverReply{
-			ID: h.id(m), Ballot: h.ballot(m), Phase: epaxos.Phase(h.below(4)), Accepted: h.ballot(m),
-			Value: h.value(), Deps: h.vector(m), Initial: h.vector(m),
-		}
-	case 7:
-		return epaxos.Validate{ID: h.id(m), Ballot: h.ballot(m), Command: h.command(), Initial: h.vector(m)}
-	case 8:
-		reply := epaxos.ValidateReply{ID: h.id(m), Ballot: h.ballot(m)}
-		for _, id := range h.ids(m) {
-			reply.Conflicts = append(reply.Conflicts, epaxos.Conflict{ID: id, Committed: h.below(2) == 0})
-		}
-		return reply
-	case 9:
-		return epaxos.Waiting{ID: h.id(m), Count: h.below(8)}
-	case 10:
-		return epaxos.Refusal{ID: h.id(m), Promised: h.ballot(m)}
-	case 11:
-		return epaxos.TryRecover{IDs: h.ids(m)}
-	case 12:
-		return epaxos.Fetch{IDs: h.ids(m)}
-	default:
-		return epaxos.Gossip{Epoch: 1, Executed: h.vector(m), Tops: h.vector(m)}
-	}
-}
-
 // input does one thing to the replica.
-func (g *target) input(h *hose) {
-	switch h.below(10) {
+func (g *target) input(h *hostile.Hose) {
+	switch h.Below(10) {
 	case 0:
 		g.next++
-		_ = g.replica.Propose(g.now, g.next, epaxos.Request{Number: uint64(g.next)}, h.command().Footprint)
+		_ = g.replica.Propose(g.now, g.next, epaxos.Request{Number: uint64(g.next)}, h.Command().Footprint)
 	case 1:
-		g.now += time.Duration(h.byte()) * 40 * time.Millisecond
+		g.now += time.Duration(h.Byte()) * 40 * time.Millisecond
 		g.replica.Tick(g.now)
 	case 2:
-		g.replica.Suspect(g.now, epaxos.ReplicaID(1+h.below(g.members.N())), h.below(3) > 0)
+		g.replica.Suspect(g.now, epaxos.ReplicaID(1+h.Below(g.members.N())), h.Below(3) > 0)
 	case 3:
-		g.replica.Blocked(g.now, h.ids(g.members))
+		g.replica.Blocked(g.now, h.IDs())
 	case 4:
-		if h.below(4) == 0 {
+		if h.Below(4) == 0 {
 			g.crash()
 		} else {
-			g.replica.Cancel(epaxos.ProposalID(h.byte()))
+			g.replica.Cancel(epaxos.ProposalID(h.Byte()))
 		}
 	case 5: // bytes as they come
-		g.deliver(epaxos.ReplicaID(2+h.below(g.members.N()-1)), h.take(h.below(64)))
+		g.deliver(epaxos.ReplicaID(2+h.Below(g.members.N()-1)), h.Take(h.Below(64)))
 	default:
-		m := h.message(g.members)
-		g.replica.Step(g.now, epaxos.Envelope{From: epaxos.ReplicaID(1 + h.below(g.members.N()+1)), To: 1, Message: m})
+		m := h.Message()
+		g.replica.Step(g.now, epaxos.Envelope{From: epaxos.ReplicaID(1 + h.Below(g.members.N()+1)), To: 1, Message: m})
 	}
 	g.settle()
 }
@@ -288,7 +151,7 @@ func FuzzStep(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		for _, s := range []shape{{3, 1, 1}, {4, 1, 1}} {
 			g := newTarget(t, s.membership())
-			for h := (&hose{bytes: script}); len(h.bytes) > 0; {
+			for h := (&hostile.Hose{Bytes: script, Members: s.membership()}); !h.Empty(); {
 				g.input(h)
 				if _, forgot := g.replica.Forgotten(); forgot {
 					break // a replica that peers remember better than itself stops (rule S8)
@@ -331,7 +194,7 @@ func TestHostileMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const count = 2000
 			g := newTarget(t, m)
-			before, sent := heapInUse(), 0
+			before, sent := hostile.Retained(), 0
 			for i := range count {
 				body := wire.AppendMessage(wire.AppendFrameHeader(nil, wire.FrameHeader{}), message(i))
 				sent += len(body)
@@ -342,7 +205,7 @@ func TestHostileMemory(t *testing.T) {
 				g.replica.Step(g.now, epaxos.Envelope{From: 2, To: 1, Message: messages[0]})
 				g.replica.Ready()
 			}
-			stays := heapInUse() - before
+			stays := hostile.Retained() - before
 			runtime.KeepAlive(g)
 			t.Logf("%d bytes for %d sent: %.0f for each", stays, sent, float64(stays)/float64(sent))
 			if limit := 64*sent + 64<<10; stays > limit {
@@ -350,12 +213,4 @@ func TestHostileMemory(t *testing.T) {
 			}
 		})
 	}
-}
-
-func heapInUse() int {
-	var s runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&s)
-	return int(s.HeapAlloc)
 }

@@ -58,6 +58,7 @@ var packageRules = []packageRule{
 	}, whySim},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/demo", []string{everything}, whyLeaf},
+	{"internal/hostile", []string{"epaxos"}, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{

@@ -29,3 +29,4 @@ var gossipCodec = messageCodec("gossip",
 func TestFetch(t *testing.T)        { fetchCodec.test(t) }
 func TestGossip(t *testing.T)       { gossipCodec.test(t) }
 func FuzzDecodeGossip(f *testing.F) { gossipCodec.fuzz(f) }
+func FuzzDecodeFetch(f *testing.F)  { fetchCodec.fuzz(f) }
