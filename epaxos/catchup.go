@@ -85,6 +85,9 @@ func (r *Replica) Restored(now time.Duration) {
 	r.advance(now)
 	for _, in := range r.restored {
 		in.since = now
+		if in.column == r.column && in.phase != Committed {
+			r.took(BranchNotResumed)
+		}
 		r.watchOver(in)
 	}
 	r.restored = nil

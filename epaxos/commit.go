@@ -5,6 +5,9 @@ package epaxos
 // decide commits what this replica led, and tells everyone.
 func (r *Replica) decide(in *instance, ballot Ballot, value Value, deps Dependencies) {
 	fast := in.round.stage == preAccepting
+	if fast {
+		r.tookEither(r.members.Baseline(), BranchFastNotSaved, BranchFastSaved)
+	}
 	in.round = nil
 	// Under the optimised rules nobody else can tell a fast commit from an instance that never got
 	// there, so recovery with this replica in its quorum would choose a no-op: it must not be
@@ -66,12 +69,14 @@ func (r *Replica) onCommit(from int, m Commit) bool {
 		return false
 	}
 	if in.phase == Committed {
+		r.took(BranchCommitAgain)
 		return true
 	}
 	value := m.Value
 	switch {
 	case value.Kind == Known && in.command == nil:
 		// The PreAccept that carried the command never came; the sender has it.
+		r.took(BranchCommitUnknown)
 		r.ask(from, m.ID)
 		r.watchOver(in)
 		return true
@@ -81,6 +86,15 @@ func (r *Replica) onCommit(from int, m Commit) bool {
 		return false
 	}
 	led := in.proposals != nil && value.Kind == Full
+	if led {
+		r.took(BranchCommitOwn)
+	}
+	if m.Ballot.Less(in.promised) {
+		r.took(BranchCommitAtPromise)
+	}
+	if in.round != nil && in.round.stage >= recovering {
+		r.tookEither(in.round.stage == awaiting, BranchLine76, BranchLine54)
+	}
 	r.commit(in, m.Ballot, value, m.Deps, false)
 	if led {
 		r.ready.Led = append(r.ready.Led, Led{ID: in.id, Proposals: in.proposals})

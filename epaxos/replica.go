@@ -110,6 +110,7 @@ type Stats struct {
 	NoOps, Reproposed               uint64 // own instances that became no-ops, requests proposed again
 	Refusals, Malformed, Fetched    uint64 // ballots refused to us; messages dropped; instances asked for
 	Queued, InFlight, InFlightBytes int    // now
+	Branches                        Branches
 }
 
 // New makes a replica that has never run.
