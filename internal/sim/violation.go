@@ -26,7 +26,7 @@ func (v *Violation) Error() string {
 func (w *world) violated(invariant, format string, args ...any) {
 	if w.err == nil {
 		w.err = &Violation{
-			Seed: w.options.Seed, Invariant: invariant, Text: fmt.Sprintf(format, args...), Trace: w.lines,
+			Seed: w.options.Seed, Invariant: invariant, Text: fmt.Sprintf(format, args...),
 		}
 	}
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -25,16 +26,15 @@ type operation struct {
 type client struct {
 	w       *world
 	number  int
-	hot     float64 // share of requests on shared keys
+	rand    *rand.Rand
 	history []*operation
 }
 
 func (w *world) startClients() {
-	hot := []float64{0, 0.1, 0.5, 1}[w.rand.IntN(4)]
-	for i := range 1 + w.rand.IntN(8) {
-		c := &client{w: w, number: i, hot: hot}
+	for i := range w.setup.clients {
+		c := &client{w: w, number: i, rand: stream(w.options.Seed, streamWork, i)}
 		w.clients = append(w.clients, c)
-		w.after(w.between(0, time.Second), c.next)
+		w.after(between(c.rand, 0, w.setup.pace), c.next)
 	}
 }
 
@@ -44,9 +44,9 @@ func (c *client) next() {
 	if w.left == 0 {
 		return
 	}
-	i := w.rand.IntN(len(w.hosts))
+	i := c.rand.IntN(len(w.hosts))
 	h := w.hosts[i]
-	if h.node == nil || h.pausedUntil > w.now {
+	if !w.ready(i) {
 		w.after(50*time.Millisecond, c.next)
 		return
 	}
@@ -61,32 +61,34 @@ func (c *client) next() {
 	w.seq++
 	id := epaxos.ProposalID(w.seq)
 	h.calls[id] = o
-	if err := h.node.Propose(w.now, id, epaxos.Request{Payload: o.payload}, footprint); err != nil {
+	if err := h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, footprint); err != nil {
 		delete(h.calls, id)
 		w.left++
 		w.report.Refused++
-		w.after(w.between(20*time.Millisecond, 300*time.Millisecond), c.next)
+		w.after(between(c.rand, 20*time.Millisecond, 300*time.Millisecond), c.next)
 		return
 	}
 	c.history = append(c.history, o)
-	w.impatience(h, id, o)
+	w.impatience(i, id, o)
 	w.turn(i)
 }
 
 // impatience takes some requests back. What the node says it took back must never be applied.
-func (w *world) impatience(h *host, id epaxos.ProposalID, o *operation) {
-	if !w.chance(0.05) || o.op.Kind != wire.OpPut {
+func (w *world) impatience(i int, id epaxos.ProposalID, o *operation) {
+	h, r := w.hosts[i], o.client.rand
+	if r.IntN(20) > 0 || o.op.Kind != wire.OpPut {
 		return
 	}
 	life := h.life
-	w.after(w.between(0, 500*time.Millisecond), func() {
-		if h.node == nil || h.life != life || h.calls[id] != o || !h.node.Cancel(id) {
+	w.after(between(r, 0, 500*time.Millisecond), func() {
+		if !w.ready(i) || h.life != life || h.calls[id] != o || !h.node.Cancel(id) {
 			return
 		}
 		w.check.cancelled[string(o.payload)] = true
 		delete(h.calls, id)
 		o.client.forget(o)
 		w.report.Refused++
+		w.left++
 		o.client.next()
 	})
 }
@@ -105,8 +107,8 @@ func (c *client) forget(o *operation) {
 func (c *client) draw() wire.Op {
 	w := c.w
 	key := func() []byte {
-		if w.chance(c.hot) {
-			return fmt.Appendf(nil, "hot%d", w.rand.IntN(2))
+		if c.rand.Float64() < w.setup.hot {
+			return fmt.Appendf(nil, "hot%d", c.rand.IntN(2))
 		}
 		return fmt.Appendf(nil, "own%d", c.number)
 	}
@@ -114,7 +116,7 @@ func (c *client) draw() wire.Op {
 		w.seq++
 		return wire.Op{Kind: wire.OpPut, Key: key(), Value: fmt.Appendf(nil, "v%d", w.seq)}
 	}
-	switch w.rand.IntN(10) {
+	switch c.rand.IntN(10) {
 	case 0, 1, 2, 3:
 		return put()
 	case 4:
@@ -149,9 +151,10 @@ func (w *world) answer(i int, answers []node.Answer) {
 			w.violated("integrity", "a result does not decode: %v", err)
 			return
 		}
+		w.note(noteAnswer, i, a.Result)
 		o.result, o.known, o.ended = result, true, w.now
 		w.report.Answered++
-		w.after(w.between(0, 50*time.Millisecond), o.client.next)
+		w.after(between(o.client.rand, 0, w.setup.pace), o.client.next)
 	}
 }
 
@@ -161,7 +164,7 @@ func (w *world) lose(h *host) {
 	w.report.Unknown += lost
 	for _, c := range w.clients {
 		if n := len(c.history); n > 0 && c.waitsAt(h, c.history[n-1]) {
-			w.after(w.between(0, time.Second), c.next)
+			w.after(between(c.rand, 0, time.Second), c.next)
 		}
 	}
 	h.calls = map[epaxos.ProposalID]*operation{}
