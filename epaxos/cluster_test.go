@@ -36,6 +36,7 @@ type cluster struct {
 	answered  map[epaxos.ProposalID]bool
 	ledger    *ledger
 	total     epaxos.Stats
+	stage     *stage // while set, it decides what is delivered
 }
 
 // chaos is how one run misbehaves.
@@ -147,10 +148,10 @@ func (c *cluster) after(d time.Duration, run func()) {
 func (c *cluster) run(until time.Duration) {
 	for len(c.flights) > 0 && c.flights[0].at <= until {
 		f := heap.Pop(&c.flights).(flight)
-		c.now = f.at
+		c.now = max(c.now, f.at)
 		f.run()
 	}
-	c.now = until
+	c.now = max(c.now, until)
 }
 
 // turn does what the replica wants done: saves, sends, executes, perhaps dying on the way.
@@ -294,6 +295,15 @@ func (c *cluster) send(e epaxos.Envelope) {
 	from, _ := c.members.Column(e.From)
 	c.must(c.sites[from].disk.forbids(e.Message))
 	c.must(c.ledger.sent(e))
+	if c.stage != nil {
+		c.stage.hold(e)
+		return
+	}
+	c.carry(e)
+}
+
+// carry brings a message to its receiver in some time, or never, or twice.
+func (c *cluster) carry(e epaxos.Envelope) {
 	copies := 1
 	if !c.healed && c.rand.Float64() < c.chaos.loss {
 		copies = 0
