@@ -23,6 +23,7 @@ type Report struct {
 	Finished bool            // everything was healed, and then all was done and agreed
 	Stats    epaxos.Stats
 	Elapsed  time.Duration // simulated
+	Lines    []string      // the trace, with Options.Log
 }
 
 // A run counts if it had work, trouble and an end. Anything less proves little.
@@ -77,7 +78,8 @@ func addStats(t *epaxos.Stats, s epaxos.Stats) {
 func (r Report) String() string {
 	s := r.Stats
 	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; fast %d, slow %d, recovered %d, "+
-		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, frames lost %d; faults",
+		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
+		"frames lost %d; faults",
 		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, s.Fast, s.Slow, s.Recoveries,
 		s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost)
 	var kinds []string

@@ -29,13 +29,11 @@ func (d *disk) spoil(kind FaultKind) { d.next, d.spoiled = kind, true }
 func (d *disk) Save(batch storage.Batch) error {
 	spoiled := d.spoiled
 	d.spoiled = false
-	if spoiled {
-		switch d.next {
-		case CrashBeforeSave:
-			return errCrash
-		case FailedWrite:
-			d.memory.FailNextSave(errDisk)
-		}
+	if spoiled && d.next == CrashBeforeSave {
+		return errCrash
+	}
+	if spoiled && d.next == FailedWrite {
+		return errDisk // and would take the next batch, so that only the node's own refusal stops it
 	}
 	if err := d.memory.Begin(batch); err != nil {
 		return err

@@ -129,7 +129,8 @@ func (p *planner) add(kind FaultKind, at time.Duration) *Fault {
 	}
 	p.target(&f)
 	switch kind {
-	case Crash, CrashBeforeSave, CrashUnsynced, CrashSaved, CrashBetween, CrashAnswered, CrashAgain, FailedWrite, FailedSync:
+	case Crash, CrashBeforeSave, CrashUnsynced, CrashSaved, CrashBetween, CrashAnswered, CrashAgain,
+		FailedWrite, FailedSync:
 		if f.Level < 0.3 {
 			f.For /= 10 // back before anybody misses it
 		}

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"errors"
-	"fmt"
 	"runtime/debug"
 	"time"
 )
@@ -15,7 +13,7 @@ func Run(options Options) (Report, error) {
 	w := newWorld(options)
 	w.play()
 	w.report.Elapsed, w.report.Trace, w.report.Seeds = w.now, uint64(w.hash), 1
-	w.report.Finished = w.err == nil
+	w.report.Finished, w.report.Lines = w.err == nil, w.lines
 	if w.report.Counts() {
 		w.report.Counted = 1
 	}
@@ -64,16 +62,4 @@ func newWorld(o Options) *world {
 	}
 	w.left = w.options.Commands
 	return w
-}
-
-// Lines runs a seed that failed once more, for its trace. If the two runs are not the same, that is
-// what the error says.
-func Lines(options Options, first Report, failed error) error {
-	options.Log = true
-	again, err := Run(options)
-	if again.Trace != first.Trace || err == nil {
-		return fmt.Errorf("seed %d: violation of integrity: the run is not deterministic: run again it ends as %x with %v, "+
-			"the first time as %x with %w", options.Seed, again.Trace, err, first.Trace, failed)
-	}
-	return errors.Join(err)
 }

@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Violation is an invariant that does not hold.
 type Violation struct {
@@ -13,13 +10,9 @@ type Violation struct {
 	Trace     []string // every line, where the run kept them
 }
 
-// Error implements error.
+// Error implements error. It leaves the trace to Explain.
 func (v *Violation) Error() string {
-	text := fmt.Sprintf("seed %d: violation of %s: %s", v.Seed, v.Invariant, v.Text)
-	if len(v.Trace) > 0 {
-		text += "\n" + strings.Join(v.Trace, "\n")
-	}
-	return text
+	return fmt.Sprintf("seed %d: violation of %s: %s", v.Seed, v.Invariant, v.Text)
 }
 
 // violated ends the run with the first invariant that does not hold.
