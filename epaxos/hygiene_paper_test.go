@@ -332,6 +332,34 @@ func TestG3VoteWithoutInitialDependencies(t *testing.T) {
 	s.wantsOpen(1, b)
 }
 
+// G3: from the ballot of a decision on, only its value is accepted, so a decision at or below the ballot of
+// another value is none; above it, it is one.
+func TestG3DecisionAgainstTheVote(t *testing.T) {
+	command := &epaxos.Command{Footprint: write("x")}
+	a := epaxos.InstanceID{Epoch: 1, Replica: 1, Slot: 1}
+	full, noOp := epaxos.Value{Kind: epaxos.Full, Command: command}, epaxos.Value{Kind: epaxos.NoOp}
+	zero, more := make(epaxos.Dependencies, 3), epaxos.Dependencies{0, 0, 1}
+	for name, commit := range map[string]epaxos.Commit{
+		"another vector at the ballot": {ID: a, Ballot: own(5), Value: full, Deps: more},
+		"a no-op at the ballot":        {ID: a, Ballot: own(5), Value: noOp, Deps: zero},
+		"another vector below it":      {ID: a, Ballot: own(4), Value: full, Deps: more},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, 3, 1, 1)
+			s.step(epaxos.Envelope{From: 2, To: 3, Message: epaxos.Accept{ID: a, Ballot: own(5), Value: full, Deps: zero}})
+			s.step(epaxos.Envelope{From: 1, To: 3, Message: commit})
+			s.wantsMalformed(3, 1)
+			s.wantsOpen(3, a)
+			commit.Ballot = own(6)
+			s.step(epaxos.Envelope{From: 1, To: 3, Message: commit})
+			s.wantsMalformed(3, 1)
+			if _, committed := s.at(3).committed[a]; !committed {
+				s.fail("the decision at a higher ballot was not taken")
+			}
+		})
+	}
+}
+
 // G4: everything may come twice and in any order; here newest first and twice.
 func TestG4AnyOrder(t *testing.T) {
 	s := newScript(t, 5, 2, 2)

@@ -52,6 +52,12 @@ func (in *instance) value() Value {
 	}
 }
 
+// holds reports whether this is the current value. Of a command it compares only that there is one: an
+// instance has but one.
+func (in *instance) holds(value Value, deps Dependencies) bool {
+	return in.noOp == (value.Kind == NoOp) && in.deps.Equal(deps)
+}
+
 // stage is the phase of an attempt to decide an instance.
 type stage uint8
 

@@ -3,6 +3,7 @@ package hostile
 import (
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 )
@@ -12,6 +13,17 @@ import (
 type Hose struct {
 	Bytes   []byte
 	Members epaxos.Membership
+}
+
+// Scripts are random bytes of growing length, a beginning for a fuzzer: short ones are quick to change, long
+// ones go deep.
+func Scripts(count int) [][]byte {
+	scripts := make([][]byte, count)
+	for i := range scripts {
+		scripts[i] = make([]byte, 100*(i+1))
+		rand.NewChaCha8([32]byte{byte(i)}).Read(scripts[i]) // never fails
+	}
+	return scripts
 }
 
 // Empty reports whether all bytes are used.
@@ -44,9 +56,9 @@ func (h *Hose) Replica() epaxos.ReplicaID { return epaxos.ReplicaID(1 + h.Below(
 // Slot is small most of the time, so that messages meet, and now and then at the end of the range.
 func (h *Hose) Slot() uint64 {
 	switch b := h.Byte(); {
+	case b >= 253:
+		return math.MaxUint64 - uint64(b-253)
 	case b >= 250:
-		return math.MaxUint64 - uint64(b-250)
-	case b >= 240:
 		return binary.LittleEndian.Uint64(append(h.Take(8), make([]byte, 8)...))
 	default:
 		return uint64(b % 5)
@@ -164,6 +176,50 @@ func (h *Hose) validateReply() epaxos.Message {
 	for _, id := range h.IDs() {
 		reply.Conflicts = append(reply.Conflicts, epaxos.Conflict{ID: id, Committed: h.Below(2) == 0})
 	}
+	return reply
+}
+
+// Answer is a reply to a message that the replica has sent, at its ballot, so that what the replica leads
+// gets somewhere. It need not be true.
+func (h *Hose) Answer(to epaxos.Message) epaxos.Message {
+	switch m := to.(type) {
+	case epaxos.PreAccept:
+		deps := m.Initial
+		if h.Below(3) == 0 {
+			deps = h.Vector()
+		}
+		return epaxos.PreAcceptReply{ID: m.ID, Deps: deps}
+	case epaxos.Accept:
+		return epaxos.AcceptReply{ID: m.ID, Ballot: m.Ballot}
+	case epaxos.Recover:
+		return h.report(m)
+	case epaxos.Validate:
+		reply := h.validateReply().(epaxos.ValidateReply)
+		reply.ID, reply.Ballot = m.ID, m.Ballot
+		return reply
+	case epaxos.Fetch:
+		if len(m.IDs) > 0 {
+			return epaxos.Commit{ID: m.IDs[h.Below(min(256, len(m.IDs)))], Ballot: h.Ballot(), Value: h.Value(), Deps: h.Vector()}
+		}
+	}
+	return h.Message()
+}
+
+// report answers a Recover with what fits together, most of the time.
+func (h *Hose) report(m epaxos.Recover) epaxos.RecoverReply {
+	reply := epaxos.RecoverReply{ID: m.ID, Ballot: m.Ballot, Phase: epaxos.Phase(h.Below(4))}
+	if reply.Phase == epaxos.Initial {
+		return reply
+	}
+	reply.Deps, reply.Initial = h.Vector(), h.Vector()
+	if reply.Phase == epaxos.PreAccepted {
+		reply.Value = epaxos.Value{Kind: epaxos.Full, Command: h.Command()}
+		if h.Below(2) == 0 {
+			reply.Deps = reply.Initial
+		}
+		return reply
+	}
+	reply.Accepted, reply.Value = h.Ballot(), h.Value()
 	return reply
 }
 
