@@ -68,6 +68,7 @@ func (w *world) start(i int) {
 		return
 	}
 	h.core = core
+	w.check.started(i, w.setup.limits)
 	order := &watchedOrder{Graph: execution.NewGraph(w.members), w: w, host: i}
 	members := make([]node.Member, len(w.hosts))
 	for j := range members {

@@ -118,7 +118,9 @@ func (w *world) finish(i int, messages []epaxos.Envelope) {
 	w.answer(i, answers)
 	if err != nil {
 		w.stopped(i, err)
+		return
 	}
+	w.check.turned(i)
 }
 
 // diesSaved tells whether a host dies between its save and its execution, and how many messages leave
