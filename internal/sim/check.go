@@ -54,7 +54,7 @@ func (w *world) checkEnd() {
 		if h.gone {
 			continue
 		}
-		addStats(&w.report.Stats, h.core.Stats())
+		w.tally(h)
 		if err := h.node.Flush(); err != nil {
 			w.violated("integrity", "r%d cannot save at the end: %v", w.members.Voters[i], err)
 			return

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
 )
 
 // Report tells what a run did, so that a generator that has fallen silent is noticed.
@@ -22,6 +23,7 @@ type Report struct {
 	Faults   [faultKinds]int // faults that did something
 	Finished bool            // everything was healed, and then all was done and agreed
 	Stats    epaxos.Stats
+	Order    execution.Branches
 	Elapsed  time.Duration // simulated
 	Lines    []string      // the trace, with Options.Log
 }
@@ -57,6 +59,7 @@ func (r *Report) Add(o Report) {
 		r.Faults[kind] += n
 	}
 	r.Elapsed += o.Elapsed
+	r.Order.Add(&o.Order)
 	addStats(&r.Stats, o.Stats)
 }
 
@@ -72,6 +75,7 @@ func addStats(t *epaxos.Stats, s epaxos.Stats) {
 	t.Refusals += s.Refusals
 	t.Malformed += s.Malformed
 	t.Fetched += s.Fetched
+	t.Branches.Add(&s.Branches)
 }
 
 // String is the coverage line of runs.

@@ -19,6 +19,7 @@ type host struct {
 	node  *node.Node // nil while it is down
 	life  int
 	core  *epaxos.Replica
+	order *watchedOrder
 	rand  *rand.Rand
 	gone  bool            // it never comes back
 	heard []time.Duration // by column, when by its own clock it last heard of a peer
@@ -70,6 +71,7 @@ func (w *world) start(i int) {
 	h.core = core
 	w.check.started(i, w.setup.limits)
 	order := &watchedOrder{Graph: execution.NewGraph(w.members), w: w, host: i}
+	h.order = order
 	members := make([]node.Member, len(w.hosts))
 	for j := range members {
 		members[j] = node.Member{Replica: w.members.Voters[j], Incarnation: uint64(1000 + j)} //nolint:gosec // small

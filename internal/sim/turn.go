@@ -196,7 +196,7 @@ func (w *world) crash(i int, d death) {
 	w.report.Crashes++
 	w.note(noteCrash, i, nil)
 	w.tracef("crash of r%d", w.members.Voters[i])
-	addStats(&w.report.Stats, h.core.Stats())
+	w.tally(h)
 	h.node, h.core, h.armed = nil, nil, nil
 	h.disk = newDisk(h.disk.memory.Crash(d.keepBegun))
 	w.check.crashed(i, h.disk)

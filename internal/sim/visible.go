@@ -34,7 +34,7 @@ type visibility struct {
 	keys    map[pointKey][]*epaxos.Decision
 	wide    []*epaxos.Decision
 	all     []*epaxos.Decision
-	excused func(epaxos.InstanceID) bool // below the watermark: rule K4 lets a command be missed there
+	excused func(epaxos.InstanceID) bool // below the watermark, where a command may be missed
 }
 
 func newVisibility(m epaxos.Membership) *visibility {
