@@ -42,13 +42,20 @@ func (w *world) happened(t *trouble) {
 	}
 }
 
+// patience is how long a fault lies in wait for its moment.
+const patience = 2 * time.Second
+
 // begin starts a fault, and puts its end on the agenda.
 func (w *world) begin(t *trouble) {
 	if !w.faults {
 		return
 	}
 	w.strike(t)
-	w.after(t.For, func() {
+	lasts := t.For
+	if t.Kind <= FailedSync {
+		lasts += patience // its For is how long the replica is away once it has died
+	}
+	w.after(lasts, func() {
 		if w.faults {
 			w.cease(t)
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -74,21 +75,22 @@ func (f Fault) String() string {
 type planner struct {
 	rand     *rand.Rand
 	replicas int
+	spare    int // replicas that may be lost for good
 	end      time.Duration
 	faults   []Fault
 }
 
 // drawPlan returns all faults of a run, in no order.
 func drawPlan(o Options, s *setup) []Fault {
-	p := &planner{rand: stream(o.Seed, streamPlan, 0), replicas: o.Replicas, end: o.Faults}
-	if s.profile == recovery {
+	p := &planner{rand: stream(o.Seed, streamPlan, 0), replicas: o.Replicas, spare: s.members.F, end: o.Faults}
+	if s.profile == recovery && o.Replicas > 1 {
 		for range 2 + p.rand.IntN(4) {
 			p.episode()
 		}
-		p.mixed(2+p.rand.IntN(4), 2+p.rand.IntN(8))
+		p.mixed(3+p.rand.IntN(3), 3+p.rand.IntN(8))
 		return p.faults
 	}
-	p.mixed(4+p.rand.IntN(7), 6+p.rand.IntN(18))
+	p.mixed(5+p.rand.IntN(6), 10+p.rand.IntN(16))
 	return p.faults
 }
 
@@ -104,20 +106,37 @@ var usual = [faultKinds]int{
 // every time.
 func (p *planner) mixed(kinds, faults int) {
 	var bag []FaultKind
-	for kind, weight := range usual {
-		kind := FaultKind(kind) //nolint:gosec // small
-		if p.replicas == 1 && kind >= WrongSuspicion {
-			continue
-		}
-		for range weight {
+	for kind := range faultKinds {
+		for range usual[kind] {
 			bag = append(bag, kind)
 		}
 	}
 	p.rand.Shuffle(len(bag), func(i, j int) { bag[i], bag[j] = bag[j], bag[i] })
-	bag = bag[:kinds]
-	for i := range max(kinds, faults) {
-		p.add(bag[i%kinds], between(p.rand, 0, p.end*9/10))
+	var chosen []FaultKind
+	for _, kind := range bag {
+		if len(chosen) < kinds && p.possible(kind) && !slices.Contains(chosen, kind) {
+			chosen = append(chosen, kind)
+		}
 	}
+	for i := range max(kinds, faults) {
+		p.add(chosen[i%len(chosen)], between(p.rand, 0, p.end*9/10))
+	}
+}
+
+// possible reports whether a kind of fault can happen at all in a cluster of this size.
+func (p *planner) possible(kind FaultKind) bool {
+	switch {
+	case p.replicas == 1:
+		return kind < WrongSuspicion && kind != CrashSaved && kind != CrashBetween && p.mayLose(kind)
+	case p.replicas == 2:
+		return kind != Star && p.mayLose(kind)
+	}
+	return p.mayLose(kind)
+}
+
+// mayLose tells kinds that lose a replica for good where none may be lost.
+func (p *planner) mayLose(kind FaultKind) bool {
+	return p.spare > 0 || kind != CrashForever && kind != BitFlip
 }
 
 // add draws the rest of a fault.
@@ -128,14 +147,8 @@ func (p *planner) add(kind FaultKind, at time.Duration) *Fault {
 		Set: r.Uint64(), Type: 1 + r.IntN(int(messageTypes)-1), Level: r.Float64(),
 	}
 	p.target(&f)
-	switch kind {
-	case Crash, CrashBeforeSave, CrashUnsynced, CrashSaved, CrashBetween, CrashAnswered, CrashAgain,
-		FailedWrite, FailedSync:
-		if f.Level < 0.3 {
-			f.For /= 10 // back before anybody misses it
-		}
-	case Pause, FullDisk:
-		f.For = f.For * 2 / 3
+	if kind <= FailedSync && f.Level < 0.3 {
+		f.For /= 10 // back before anybody misses it
 	}
 	p.faults = append(p.faults, f)
 	return &p.faults[len(p.faults)-1]
