@@ -7,7 +7,7 @@ INPUTS   ?= 200000
 PACKAGES ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules fuzz process bench demo cluster soak clean
+.PHONY: help build check test race golden sim schedules fuzz process robustness bench demo cluster soak clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,13 @@ schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for e
 fuzz: ## every fuzz target with INPUTS= each
 	FUZZ_RUNS=$(INPUTS) .ci/run fuzz
 
-process: ## real processes: kill -9, restart, an old disk, exit codes
-	$(GO) test -count=1 -timeout 20m ./internal/process
+process: ## real processes under kill -9, bad networks and bad disks: a short selection
+	$(GO) test -count=1 -v -timeout 20m ./internal/process
+
+# A seed of its own for each run, unless one is given: the table is for finding, not for comparing.
+robustness: ## real processes, the whole table: SCENARIO= runs those with this in their name, SEED= their choices
+	$(GO) test -count=1 -v -timeout 60m -run TestScenarios ./internal/process -args \
+		$(if $(SCENARIO),-scenario=$(SCENARIO),-robustness) -seed=$(or $(SEED),$$(date +%s))
 
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
