@@ -15,6 +15,8 @@ type stage struct {
 	c    *cluster
 	held []epaxos.Envelope
 	ids  []epaxos.InstanceID
+
+	proposed uint64
 }
 
 // heldMax bounds what is under way: the oldest is lost.
@@ -59,7 +61,7 @@ func (c *cluster) acts() {
 func (g *stage) open() {
 	leaders := g.c.rand.Perm(len(g.c.sites))
 	for p := range min(len(leaders), 2+g.c.rand.IntN(4)/3) {
-		if g.propose(leaders[p], p) && g.chance(0.7) {
+		if g.propose(leaders[p]) && g.chance(0.7) {
 			g.spread(g.ids[len(g.ids)-1])
 		}
 	}
@@ -91,7 +93,7 @@ func (g *stage) act() {
 		g.c.restart(g.c.rand.IntN(len(g.c.sites)))
 	case 9:
 		if len(g.ids) < 4 {
-			g.propose(g.c.rand.IntN(len(g.c.sites)), len(g.ids))
+			g.propose(g.c.rand.IntN(len(g.c.sites)))
 		}
 	case 10:
 		g.gossip(id)
@@ -108,7 +110,7 @@ func (g *stage) leader(id epaxos.InstanceID) int {
 }
 
 // propose has a replica lead a command.
-func (g *stage) propose(at, p int) bool {
+func (g *stage) propose(at int) bool {
 	s := g.c.sites[at]
 	if s.replica == nil {
 		return false
@@ -122,7 +124,8 @@ func (g *stage) propose(at, p int) bool {
 	if g.chance(0.15) {
 		footprint = g.c.footprint(keys)
 	}
-	_ = s.replica.Propose(g.c.now, epaxos.ProposalID(p+1), epaxos.Request{Number: uint64(p + 1)}, footprint)
+	g.proposed++
+	_ = s.replica.Propose(g.c.now, epaxos.ProposalID(g.proposed), epaxos.Request{Number: g.proposed}, footprint)
 	g.c.turn(at)
 	if s.replica == nil || s.replica.Tops()[at] < slot {
 		return false // it died, or its window is full

@@ -33,7 +33,6 @@ type cluster struct {
 	chaos     chaos
 	tracing   bool // formatting takes most of a run, so only a run that failed is traced
 	trace     []string
-	answered  map[epaxos.ProposalID]bool
 	ledger    *ledger
 	total     epaxos.Stats
 	stage     *stage // while set, it decides what is delivered
@@ -54,7 +53,8 @@ type site struct {
 	graph   *execution.Graph
 	disk    *disk
 	order   []epaxos.InstanceID
-	dead    bool // for good
+	applied map[uint64]bool // requests executed in this life, which begins with the first command
+	dead    bool            // for good
 }
 
 type flight struct {
@@ -82,7 +82,7 @@ func newCluster(t testing.TB, seed uint64, m epaxos.Membership) *cluster {
 	c := &cluster{
 		t: t, members: m, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible
 		decisions: map[epaxos.InstanceID]epaxos.Decision{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
-		answered: map[epaxos.ProposalID]bool{}, ledger: newLedger(m),
+		ledger: newLedger(m),
 	}
 	for range m.Voters {
 		c.sites = append(c.sites, &site{disk: newDisk()})
@@ -119,7 +119,7 @@ func (c *cluster) start(i int) {
 		}
 	}
 	r.Restored(c.now)
-	s.replica, s.graph, s.order = r, execution.NewGraph(c.members), nil
+	s.replica, s.graph, s.order, s.applied = r, execution.NewGraph(c.members), nil, map[uint64]bool{}
 	c.turn(i)
 	c.tick(i, r)
 }
@@ -272,7 +272,10 @@ func (c *cluster) execute(i int, ready epaxos.Ready) {
 		for _, v := range component {
 			s.order = append(s.order, v.ID)
 			for _, request := range v.Command.Requests {
-				c.answered[epaxos.ProposalID(request.Number)] = true
+				if s.applied[request.Number] {
+					c.violated("once", "r%d executes request %d again, in %v", c.members.Voters[i], request.Number, v.ID)
+				}
+				s.applied[request.Number] = true
 			}
 		}
 	}

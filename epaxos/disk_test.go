@@ -107,7 +107,7 @@ func (d *disk) forbids(m epaxos.Message) string {
 
 // forbidsAnswer is rule S2: under the optimised rules nobody hears of a fast commit that is not durable.
 func (d *disk) forbidsAnswer(m epaxos.Membership, l epaxos.Led) string {
-	if l.Fast && !m.Baseline() && d.state[l.ID].Phase != epaxos.Committed {
+	if l.Fast && m.N() < 2*m.E+m.F+1 && d.state[l.ID].Phase != epaxos.Committed {
 		return violation("durability", "the fast commit of %v is told and not on disk", l.ID)
 	}
 	return ""
@@ -121,6 +121,7 @@ type ledger struct {
 	votes    map[attempt]voters
 	lowest   map[epaxos.InstanceID]epaxos.Ballot // at which any value was accepted
 	accepts  map[epaxos.InstanceID][]proposal
+	first    map[epaxos.InstanceID]epaxos.Dependencies // the initial ones
 	chosen   map[epaxos.InstanceID]proposal
 }
 
@@ -157,9 +158,13 @@ func newLedger(m epaxos.Membership) *ledger {
 	return &ledger{
 		members: m, proposed: map[attempt]string{}, votes: map[attempt]voters{},
 		lowest: map[epaxos.InstanceID]epaxos.Ballot{}, accepts: map[epaxos.InstanceID][]proposal{},
-		chosen: map[epaxos.InstanceID]proposal{},
+		chosen: map[epaxos.InstanceID]proposal{}, first: map[epaxos.InstanceID]epaxos.Dependencies{},
 	}
 }
+
+// The quorums, from their definition: were they the product's, a fault in those would hide itself.
+func (l *ledger) slow() int { return l.members.N() - l.members.F }
+func (l *ledger) fast() int { return l.members.N() - l.members.E }
 
 func (l *ledger) vote(by epaxos.ReplicaID, a attempt) { l.votes[a] |= 1 << by }
 
@@ -183,6 +188,7 @@ func (l *ledger) saved(by epaxos.ReplicaID, records []epaxos.Record) {
 func (l *ledger) sent(e epaxos.Envelope) string {
 	switch m := e.Message.(type) {
 	case epaxos.PreAccept:
+		l.first[m.ID] = m.Initial
 		return l.once(attempt{id: m.ID, act: initial}, fmt.Sprint(m.Command, m.Initial))
 	case epaxos.Validate:
 		return l.once(attempt{id: m.ID, act: initial}, fmt.Sprint(m.Command, m.Initial))
@@ -205,6 +211,13 @@ func (l *ledger) accept(m epaxos.Accept) string {
 	p := proposal{m.Ballot, valueOf(m.Value.Kind == epaxos.NoOp, m.Deps)}
 	if why := l.once(attempt{m.ID, m.Ballot, accepted}, p.value); why != "" {
 		return why
+	}
+	if first, known := l.first[m.ID]; known && m.Value.Kind == epaxos.Full {
+		// Rule D2, and what P3 and P5 leave of a vector: it never lacks an initial dependency.
+		own, _ := l.members.Column(m.ID.Replica)
+		if !m.Deps.CoversAll(first) || m.Deps[own] != first[own] {
+			return violation("commit-votes", "%v is proposed with %v, its initial dependencies are %v", m.ID, m.Deps, first)
+		}
 	}
 	l.accepts[m.ID] = append(l.accepts[m.ID], p)
 	if c, known := l.chosen[m.ID]; known && c.ballot.Less(p.ballot) && c.value != p.value {
@@ -229,13 +242,13 @@ func (l *ledger) once(a attempt, value string) string {
 // backed is rules R3 and V1: a recovery proposes on n-f promises, and proposes a command that nobody
 // has accepted on as many validations.
 func (l *ledger) backed(m epaxos.Accept) string {
-	if n := l.votes[attempt{m.ID, m.Ballot, promised}].count(); n < l.members.SlowQuorum() {
+	if n := l.votes[attempt{m.ID, m.Ballot, promised}].count(); n < l.slow() {
 		return violation("commit-votes", "%v is proposed at %v on %d promises", m.ID, m.Ballot, n)
 	}
 	n := l.votes[attempt{m.ID, m.Ballot, validated}].count()
 	low, known := l.lowest[m.ID]
 	inherited := known && low.Less(m.Ballot)
-	if m.Value.Kind == epaxos.Full && !inherited && n < l.members.SlowQuorum() && l.members.SlowQuorum() > 1 {
+	if m.Value.Kind == epaxos.Full && !inherited && n < l.slow() && l.slow() > 1 {
 		return violation("commit-votes", "%v is proposed at %v on %d validations", m.ID, m.Ballot, n)
 	}
 	return ""
@@ -243,13 +256,13 @@ func (l *ledger) backed(m epaxos.Accept) string {
 
 // decided is rules P4 and A2, for the first decision of an instance: a quorum has voted for it.
 func (l *ledger) decided(r epaxos.Record) string {
-	slow := l.votes[attempt{r.ID, r.Accepted, accepted}].count()
-	fast := 0
+	accepts := l.votes[attempt{r.ID, r.Accepted, accepted}].count()
+	equal := 0
 	if r.Accepted.IsZero() {
-		fast = l.votes[attempt{id: r.ID, act: initial}].count()
+		equal = l.votes[attempt{id: r.ID, act: initial}].count()
 	}
-	if slow < l.members.SlowQuorum() && fast < l.members.FastQuorum() && l.members.SlowQuorum() > 1 {
-		return violation("commit-votes", "%v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, slow, fast)
+	if accepts < l.slow() && equal < l.fast() && l.slow() > 1 {
+		return violation("commit-votes", "%v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, accepts, equal)
 	}
 	c := proposal{r.Accepted, valueOf(r.NoOp, r.Deps)}
 	l.chosen[r.ID] = c
