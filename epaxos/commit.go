@@ -85,8 +85,8 @@ func (r *Replica) onCommit(from int, m Commit) bool {
 	case !value.complete():
 		return false
 	}
-	if in.phase == Accepted && !in.accepted.Less(m.Ballot) && !in.holds(value, m.Deps) {
-		return false // from the ballot of a decision on, only its value is accepted
+	if in.contradicts(m.Ballot, value, m.Deps) {
+		return false
 	}
 	led := in.proposals != nil && value.Kind == Full
 	if led {

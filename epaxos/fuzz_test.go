@@ -207,8 +207,9 @@ func FuzzRestore(f *testing.F) {
 			if old := g.disk.state[record.ID]; old.Command != nil {
 				record.Command = old.Command
 			}
-			if why := newDiskOf(g.disk).merge(record); why == "" || wild {
-				sound = sound && why == ""
+			possible := writable(record) && newDiskOf(g.disk).merge(record) == ""
+			if possible || wild {
+				sound = sound && possible
 				g.disk.save([]epaxos.Record{record}, true)
 			}
 		}
@@ -219,6 +220,18 @@ func FuzzRestore(f *testing.F) {
 			g.exhaust(h)
 		}
 	})
+}
+
+// writable reports whether a replica may have saved a record, what was before aside.
+func writable(r epaxos.Record) bool {
+	switch r.Phase {
+	case epaxos.Initial: // initial dependencies without a vote come from a Validate, whose ballot is promised
+		return !r.NoOp && r.Deps == nil && r.Accepted.IsZero() && (r.Initial == nil || !r.Promised.IsZero())
+	case epaxos.PreAccepted:
+		return !r.NoOp && r.Command != nil && r.Initial != nil && r.Accepted.IsZero()
+	default:
+		return r.NoOp || r.Command != nil
+	}
 }
 
 // newDiskOf is a disk that knows what another holds, so that a record can be tried on it.

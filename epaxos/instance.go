@@ -52,10 +52,11 @@ func (in *instance) value() Value {
 	}
 }
 
-// holds reports whether this is the current value. Of a command it compares only that there is one: an
-// instance has but one.
-func (in *instance) holds(value Value, deps Dependencies) bool {
-	return in.noOp == (value.Kind == NoOp) && in.deps.Equal(deps)
+// contradicts reports that a decision is none: from its ballot on only its value is accepted, and here is
+// another. Of a command it compares only that there is one, since an instance has but one.
+func (in *instance) contradicts(ballot Ballot, value Value, deps Dependencies) bool {
+	return in.phase == Accepted && !in.accepted.Less(ballot) &&
+		(in.noOp != (value.Kind == NoOp) || !in.deps.Equal(deps))
 }
 
 // stage is the phase of an attempt to decide an instance.

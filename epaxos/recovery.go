@@ -65,7 +65,7 @@ func (r *Replica) report(in *instance) RecoverReply {
 
 func (r *Replica) onRecoverReply(from int, m RecoverReply) bool {
 	in := r.known(m.ID)
-	if in == nil || !r.validReport(&m) {
+	if in == nil || !r.validReport(&m) || m.Phase == Committed && in.contradicts(m.Accepted, m.Value, m.Deps) {
 		return false
 	}
 	round := in.round
