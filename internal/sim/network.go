@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 type network struct {
 	w     *world
 	links [][]link
+	frame []byte // being written
 }
 
 // link is one direction between two replicas.
@@ -80,17 +82,18 @@ func (n *network) send(from int, group uint64, messages []epaxos.Envelope) {
 		if alone {
 			p.message = messages[i].Message
 		}
-		body := wire.AppendFrameHeader(nil, wire.FrameHeader{Group: group})
+		n.frame = wire.AppendFrameHeader(n.frame[:0], wire.FrameHeader{Group: group})
 		for first := i; i < len(messages) && messages[i].To == messages[first].To; {
 			if i > first && n.w.delays(from, to, messages[i].Message) {
 				break
 			}
-			body = wire.AppendMessage(body, messages[i].Message)
+			n.frame = wire.AppendMessage(n.frame, messages[i].Message)
 			i++
 			if alone || l.rand.IntN(5) == 0 {
 				break
 			}
 		}
+		body := bytes.Clone(n.frame)
 		n.w.note(noteFrame, from<<8|to, body)
 		p.arrive = func() { n.w.deliver(from, to, body) }
 		n.carry(p)

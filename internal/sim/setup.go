@@ -129,7 +129,7 @@ func (s *setup) drawTiming(r *rand.Rand) {
 	s.timing = epaxos.Timing{
 		Resend: between(r, trip, trip+time.Second), Fetch: between(r, trip/2, trip+600*time.Millisecond),
 		Recover: between(r, 2*trip, 4*time.Second), Stagger: between(r, trip, trip+700*time.Millisecond),
-		Gossip: between(r, 50*time.Millisecond, 500*time.Millisecond), FastPathWait: between(r, time.Millisecond, trip),
+		Gossip: between(r, 120*time.Millisecond, 500*time.Millisecond), FastPathWait: between(r, time.Millisecond, trip),
 	}
 	s.suspectAfter = between(r, trip+200*time.Millisecond, trip+2*time.Second)
 	if s.profile == recovery {
@@ -141,7 +141,7 @@ func (s *setup) drawTiming(r *rand.Rand) {
 		s.timing = epaxos.DefaultTiming()
 	}
 	s.writeBack = between(r, time.Millisecond, 400*time.Millisecond)
-	s.tick = between(r, 10*time.Millisecond, 60*time.Millisecond)
+	s.tick = between(r, 20*time.Millisecond, 90*time.Millisecond)
 }
 
 func (s *setup) drawLimits(r *rand.Rand) {
