@@ -29,7 +29,7 @@ golden: ## rewrite golden files and docs/configuration.md; review the diff
 
 # Behind -args, since go test has a -trace of its own.
 sim: ## simulated clusters: SEED= replays one seed with its trace, RUNS= tries that many
-	$(GO) test -count=1 -timeout 0 -v -run 'TestSeeds73627362' ./internal/sim -args \
+	$(GO) test -count=1 -timeout 0 -v -run 'TestSeeds$$' ./internal/sim -args \
 		$(if $(SEED),-seed=$(SEED) -trace) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
 
 schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for each size of cluster

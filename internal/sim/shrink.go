@@ -98,7 +98,7 @@ func (s *shrinker) faults() {
 
 // Replay is the command that runs options again.
 func (o Options) Replay() string {
-	command := fmt.Sprintf("go test -count=1 -timeout 0 -v -run 'TestSeeds$' ./internal/sim -args -seed=%d -runs=1", o.Seed)
+	command := fmt.Sprintf("go test -count=1 -v -run 'TestSeeds$' ./internal/sim -args -seed=%d -runs=1", o.Seed)
 	if o.Replicas > 0 {
 		command += fmt.Sprintf(" -replicas=%d", o.Replicas)
 	}
