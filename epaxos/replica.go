@@ -152,7 +152,7 @@ func New(config Config) (*Replica, error) {
 // other input.
 func (r *Replica) Restore(record Record) error {
 	column, votes := r.members.Column(record.ID.Replica)
-	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 {
+	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 || record.ID.Slot > numberMax {
 		return fmt.Errorf("saved record of %v does not belong to epoch %d with voters %v",
 			record.ID, r.members.Epoch, r.members.Voters)
 	}
@@ -186,7 +186,7 @@ func (r *Replica) wellFormed(in *instance) error {
 	n := r.members.N()
 	badVector := func(d Dependencies) bool { return d != nil && len(d) != n }
 	if badVector(in.deps) || badVector(in.initial) || in.phase > Initial && in.deps == nil ||
-		in.promised.Less(in.accepted) {
+		in.promised.Less(in.accepted) || in.promised.Number > ownNumberMax {
 		return fmt.Errorf("saved record of %v breaks an invariant of instances", in.id)
 	}
 	return nil
@@ -309,6 +309,9 @@ func (r *Replica) instance(id InstanceID, column int) *instance {
 // numberMax bounds slots and the numbers of ballots that a peer may name. Nobody counts that far, and
 // the one after the greatest number would be 0: a promise that goes back.
 const numberMax = 1 << 62
+
+// ownNumberMax bounds the ballots in the own log: those of peers, and own ones above them.
+const ownNumberMax = 2 * numberMax
 
 // locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch.
 func (r *Replica) locate(id InstanceID) *instance {
