@@ -20,4 +20,10 @@
 //
 // Keys that transactions tie together are searched as one object, whole. So a load that is to be
 // checked keeps the keys of its transactions few, and apart from its hot keys.
+//
+// # The order by itself
+//
+// CheckOrder does not search: it reads off who must have come before whom, over all keys and transactions
+// at once, and reports a cycle. It is linear in the history, so it takes what Check cannot, and its
+// verdict against a history is a proof; its verdict for one is weaker (see there).
 package history
