@@ -62,10 +62,10 @@ var packageRules = []packageRule{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
 	}, whyProcess},
 	{"internal/process/traffic", []string{
-		"epaxos", "clients", "internal/wire", "internal/history", "internal/process/cluster",
+		"epaxos", "clients", "server", "internal/wire", "internal/history", "internal/process/cluster",
 	}, whyProcess},
 	{"internal/process/failure", []string{
-		"internal/wan", "internal/process/cluster", "internal/process/traffic",
+		"server", "internal/wan", "internal/process/cluster", "internal/process/traffic",
 	}, whyProcess},
 	{"internal/process/validate", []string{"internal/history", "internal/process/cluster"}, whyProcess},
 	{"internal/process/report", []string{"internal/wire", "internal/history"}, whyProcess},

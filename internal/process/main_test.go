@@ -25,7 +25,11 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "epaxos")
-	build := exec.Command("go", "build", "-o", binary, "github.com/264bc8cf/epaxos/cmd/epaxos")
+	args := []string{"build", "-o", binary}
+	if raceDetector { // then it watches the replicas, too
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "github.com/264bc8cf/epaxos/cmd/epaxos")...)
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, output)
 		return 1

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/264bc8cf/epaxos/clients"
@@ -31,6 +32,7 @@ type Options struct {
 	// replica; nil is bare loopback. Seed determines its draws.
 	Profile *wan.Profile
 	Seed    uint64
+	Flags []string // of serve, the same for all replicas
 	// OwnDisks gives each replica a small file system of its own. It needs the right to mount one:
 	// see ErrCannotMount.
 	OwnDisks bool
@@ -89,6 +91,7 @@ func (c *Cluster) newReplica(id epaxos.ReplicaID) (*Replica, error) {
 		return nil, err
 	}
 	r.settings, r.Addr, r.Data = settings, settings.Listen, settings.Dir
+	r.flags = slices.Clone(c.options.Flags)
 	r.LogFile = filepath.Join(c.options.Dir, fmt.Sprintf("replica-%d.log", id))
 	if c.options.OwnDisks {
 		disk, err := mountDisk(r.Data)
@@ -96,7 +99,7 @@ func (c *Cluster) newReplica(id epaxos.ReplicaID) (*Replica, error) {
 			return nil, err
 		}
 		c.disks = append(c.disks, disk)
-		r.Disk, r.flags = disk, []string{"--storage-reserve-bytes", fmt.Sprint(diskReserve)}
+		r.Disk, r.flags = disk, append(r.flags, "--storage-reserve-bytes", fmt.Sprint(diskReserve))
 	}
 	return r, nil
 }
@@ -156,6 +159,16 @@ func (c *Cluster) Close() error {
 	}
 	for _, disk := range c.disks {
 		errs = append(errs, disk.unmount())
+	}
+	return errors.Join(errs...)
+}
+
+// SaveDisks copies what is on the replicas' own disks into the directory of the cluster, from which
+// Close will take it.
+func (c *Cluster) SaveDisks() error {
+	var errs []error
+	for i, disk := range c.disks {
+		errs = append(errs, disk.save(filepath.Join(c.options.Dir, fmt.Sprintf("disk-%d", i+1))))
 	}
 	return errors.Join(errs...)
 }

@@ -70,3 +70,13 @@ func (d *Disk) Empty() error {
 
 // ballast is a file beside those of the replica.
 func (d *Disk) ballast() string { return filepath.Join(d.dir, ballastName) }
+
+func (d *Disk) save(to string) error {
+	if err := os.Remove(d.ballast()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("save a disk: %w", err)
+	}
+	if err := os.CopyFS(to, os.DirFS(d.dir)); err != nil {
+		return fmt.Errorf("save a disk: %w", err)
+	}
+	return nil
+}

@@ -153,6 +153,9 @@ func (r *Replica) Kill() error {
 	return r.killed()
 }
 
+// Murder kills the process as Kill does, and lets it look as if it had ended by itself.
+func (r *Replica) Murder() error { return r.process.cmd.Process.Kill() }
+
 // Terminate asks the process to end and returns its exit code.
 func (r *Replica) Terminate(ctx context.Context) (int, error) {
 	if err := r.signalEnd(syscall.SIGTERM); err != nil {

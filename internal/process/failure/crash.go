@@ -2,6 +2,7 @@ package failure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/264bc8cf/epaxos/internal/process/cluster"
@@ -18,6 +19,7 @@ var crashes = []Failure{
 	{Name: "kill-all", Inject: killAll},
 	{Name: "kill-while-starting", Inject: killWhileStarting},
 	{Name: "kill-in-turn", Inject: killInTurn},
+	{Name: "long-absence", Inject: longAbsence},
 	{Name: "rolling-restart", Inject: rollingRestart},
 }
 
@@ -29,7 +31,8 @@ func (e *Env) killed(ctx context.Context, victims ...*cluster.Replica) error {
 		}
 		e.Faults["kills"]++
 	}
-	if err := e.work(ctx); err != nil {
+	err := errors.Join(e.notices(ctx, e.others(victims...), victims), e.work(ctx), e.failOver(ctx, victims))
+	if err != nil {
 		return err
 	}
 	for _, r := range victims {
@@ -96,6 +99,25 @@ func killInTurn(ctx context.Context, e *Env) error {
 		}
 	}
 	return e.work(ctx)
+}
+
+// operationsMissed is what a replica has to catch up with after a long absence.
+const operationsMissed = 2000
+
+// longAbsence kills a replica and starts it when it has missed much: by then the others hold nothing for
+// it in their queues, and what it asks for does not fit one answer.
+func longAbsence(ctx context.Context, e *Env) error {
+	r := e.victim()
+	if err := r.Kill(); err != nil {
+		return err
+	}
+	e.Faults["kills"]++
+	before := e.Load.Completed()
+	if err := e.Load.Await(ctx, operationsMissed); err != nil {
+		return err
+	}
+	e.Faults["operations missed"] += e.Load.Completed() - before
+	return errors.Join(r.Start(ctx), e.serves(ctx, r))
 }
 
 // rollingRestart restarts one replica after the other, as an upgrade does.

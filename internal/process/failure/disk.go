@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func diskFull(ctx context.Context, e *Env) error {
 		}
 		e.Faults["disks filled"] += len(victims)
 		if len(victims) == 1 { // the others go on
-			if err := e.work(ctx); err != nil {
+			if err := errors.Join(e.work(ctx), e.failOver(ctx, victims)); err != nil {
 				return err
 			}
 		}
@@ -52,22 +53,19 @@ func diskFull(ctx context.Context, e *Env) error {
 
 // awaitFull waits until the replicas say that they take no work.
 func (e *Env) awaitFull(ctx context.Context, victims []*cluster.Replica) error {
-	for {
-		all, err := e.Cluster.Status(ctx)
-		full := 0
-		for _, one := range all {
-			if one.Reachable && one.Status.NoRoom != "" {
-				full++
+	for _, r := range victims {
+		for {
+			status, err := e.Load.Status(ctx, r.ID)
+			if err == nil && status.NoRoom != "" {
+				break
+			}
+			if !cluster.Sleep(ctx) {
+				return fmt.Errorf("violation of progress: replica %d does not say that its disk is full: %w",
+					r.ID, errors.Join(err, context.Cause(ctx)))
 			}
 		}
-		if full >= len(victims) {
-			return nil
-		}
-		if !cluster.Sleep(ctx) {
-			return fmt.Errorf("violation of progress: %d of %d replicas say that their disk is full: %w", full,
-				len(victims), errors.Join(err, context.Cause(ctx)))
-		}
 	}
+	return nil
 }
 
 // refuses starts a replica that must end with exit code 1 and say something.
@@ -211,26 +209,39 @@ func damaged(name string, damage func(e *Env, path string) error) func(context.C
 	}
 }
 
-// drawFile picks a file that holds something.
+// drawFile picks a file that holds something: every other time the one that holds most, which is the
+// log, or else any.
 func (e *Env) drawFile(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return "", err
 	}
 	var files []string
+	most, largest := 0, ""
 	for _, entry := range entries {
-		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
-			files = append(files, filepath.Join(dir, entry.Name()))
+		path := filepath.Join(dir, entry.Name())
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		if n := used(content); n > 0 {
+			files = append(files, path)
+			if n > most {
+				most, largest = n, path
+			}
 		}
 	}
-	if len(files) == 0 {
+	switch {
+	case len(files) == 0:
 		return "", fmt.Errorf("there is nothing to damage in %s", dir)
+	case e.Random.IntN(2) == 0:
+		return largest, nil
 	}
 	return files[e.Random.IntN(len(files))], nil
 }
 
 // used is how much of a file is more than zeros at its end: logs are longer than what they hold.
-func used(content []byte) int { return len(strings.TrimRight(string(content), "\x00")) }
+func used(content []byte) int { return len(bytes.TrimRight(content, "\x00")) }
 
 // flipBit changes one bit of what a file holds.
 func flipBit(e *Env, path string) error {

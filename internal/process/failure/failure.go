@@ -16,6 +16,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/internal/process/cluster"
 	"github.com/264bc8cf/epaxos/internal/process/traffic"
+	"github.com/264bc8cf/epaxos/server"
 )
 
 // Failure is one way to hurt a cluster. Its zero values are none.
@@ -64,6 +65,16 @@ func (e *Env) serves(ctx context.Context, r *cluster.Replica) error {
 	return e.Load.AwaitAt(ctx, r.ID, operationsEach)
 }
 
+// failOver waits until clients that were at home with replicas that are gone have answers of others.
+func (e *Env) failOver(ctx context.Context, gone []*cluster.Replica) error {
+	for _, r := range gone {
+		if err := e.Load.AwaitRoaming(ctx, r.ID, operationsEach); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // AllServe waits until every replica is well.
 func (e *Env) AllServe(ctx context.Context) error {
 	for _, r := range e.Cluster.Replicas {
@@ -72,6 +83,42 @@ func (e *Env) AllServe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// notices waits until every replica of by, which must run, suspects every replica of whom, or has no
+// connection to it: from then on it must finish what those had begun.
+func (e *Env) notices(ctx context.Context, by, whom []*cluster.Replica) error {
+	for _, r := range by {
+		for {
+			status, err := e.Load.Status(ctx, r.ID)
+			if err == nil && suspects(&status, whom) {
+				break
+			}
+			if !cluster.Sleep(ctx) {
+				return fmt.Errorf("violation of progress: replica %d does not notice that another is silent: %w",
+					r.ID, errors.Join(err, context.Cause(ctx)))
+			}
+		}
+	}
+	return nil
+}
+
+func suspects(status *server.Status, whom []*cluster.Replica) bool {
+	for _, r := range whom {
+		if !slices.ContainsFunc(status.Peers, func(p server.PeerStatus) bool {
+			return p.Replica == r.ID && (p.Suspected || !p.Up)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// others are the replicas that are none of these.
+func (e *Env) others(than ...*cluster.Replica) []*cluster.Replica {
+	return slices.DeleteFunc(slices.Clone(e.Cluster.Replicas), func(r *cluster.Replica) bool {
+		return slices.Contains(than, r)
+	})
 }
 
 // victim draws a replica.
@@ -92,7 +139,7 @@ func (e *Env) minority() []*cluster.Replica {
 // site is the place of a replica in the emulated network.
 func site(r *cluster.Replica) int { return int(r.ID) - 1 }
 
-// All is every failure by itself.
+// All is every failure that a cluster must survive.
 func All() []Failure {
 	return slices.Concat(crashes, pauses, networks, disks, []Failure{Chaos})
 }
@@ -122,6 +169,42 @@ var Chaos = Failure{Name: "chaos", Network: true, Inject: func(ctx context.Conte
 	}
 	return nil
 }}
+
+// Rollback puts old copies of all directories back at once. No protocol can notice that: the cluster
+// forgets what it had acknowledged, so whoever judges the run must notice.
+var Rollback = Failure{Name: "rollback", Inject: func(ctx context.Context, e *Env) error {
+	if err := e.Cluster.KillAll(); err != nil {
+		return err
+	}
+	for _, r := range e.Cluster.Replicas {
+		if err := r.CopyData("old"); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(e.Cluster.Start(ctx), e.work(ctx)); err != nil {
+		return err
+	}
+	if err := e.Cluster.KillAll(); err != nil {
+		return err
+	}
+	for _, r := range e.Cluster.Replicas {
+		if err := r.Restore("old"); err != nil {
+			return err
+		}
+		e.Faults["old copies"]++
+	}
+	return errors.Join(e.Cluster.Start(ctx), e.work(ctx))
+}}
+
+// Murder ends a replica behind the back of the harness, as a bug of its own would. Whoever judges the
+// run must notice that, too.
+var Murder = Failure{Name: "murder", Inject: func(ctx context.Context, e *Env) error {
+	e.Faults["murders"]++
+	return errors.Join(e.victim().Murder(), e.work(ctx), e.AllServe(ctx))
+}}
+
+// Nothing hurts nothing.
+var Nothing = Failure{Name: "nothing", Inject: func(ctx context.Context, e *Env) error { return e.work(ctx) }}
 
 // healed calls heal whatever hurt returned.
 func healed(hurt error, heal func() error) error { return errors.Join(hurt, heal()) }

@@ -24,12 +24,8 @@ var networks = []Failure{
 	}},
 	{Name: "split-all", Network: true, Inject: splitAll},
 	{Name: "cut-pair", Network: true, Inject: cutPair},
-	{Name: "deaf", Network: true, Inject: oneWay(func(e *Env, victim, other int, cut bool) error {
-		return e.Cluster.Network.CutOneWay(other, victim, cut)
-	})},
-	{Name: "mute", Network: true, Inject: oneWay(func(e *Env, victim, other int, cut bool) error {
-		return e.Cluster.Network.CutOneWay(victim, other, cut)
-	})},
+	{Name: "deaf", Network: true, Inject: deaf},
+	{Name: "mute", Network: true, Inject: mute},
 	{Name: "flapping", Network: true, Inject: flapping},
 }
 
@@ -77,7 +73,7 @@ func lossy(link wan.Link, counters ...counter) func(context.Context, *Env) error
 		if err := e.Cluster.Network.SetLinks(link); err != nil {
 			return err
 		}
-		for range 3 {
+		for range 8 {
 			if err := e.work(ctx); err != nil {
 				return e.whole(ctx, err)
 			}
@@ -95,7 +91,8 @@ func (e *Env) isolated(ctx context.Context, victims ...*cluster.Replica) error {
 		}
 		e.Faults["replicas isolated"]++
 	}
-	return e.whole(ctx, errors.Join(e.work(ctx), e.hurt(ctx, before, dropped)))
+	return e.whole(ctx, errors.Join(
+		e.notices(ctx, e.others(victims...), victims), e.work(ctx), e.hurt(ctx, before, dropped)))
 }
 
 // splitAll cuts every replica off from every other, so that nobody has a quorum.
@@ -107,7 +104,11 @@ func splitAll(ctx context.Context, e *Env) error {
 		}
 		e.Faults["replicas isolated"]++
 	}
-	return e.whole(ctx, e.hurt(ctx, before, dropped))
+	var unnoticed error
+	for _, r := range e.Cluster.Replicas {
+		unnoticed = errors.Join(unnoticed, e.notices(ctx, []*cluster.Replica{r}, e.others(r)))
+	}
+	return e.whole(ctx, errors.Join(unnoticed, e.hurt(ctx, before, dropped)))
 }
 
 // pair draws two replicas.
@@ -124,25 +125,38 @@ func cutPair(ctx context.Context, e *Env) error {
 		return err
 	}
 	e.Faults["pairs cut"]++
-	return e.whole(ctx, errors.Join(e.work(ctx),
-		e.serves(ctx, e.Cluster.Replicas[a]), e.serves(ctx, e.Cluster.Replicas[b]), e.hurt(ctx, before, dropped)))
+	one, other := e.Cluster.Replicas[a:a+1], e.Cluster.Replicas[b:b+1]
+	return e.whole(ctx, errors.Join(e.notices(ctx, one, other), e.notices(ctx, other, one), e.work(ctx),
+		e.serves(ctx, one[0]), e.serves(ctx, other[0]), e.hurt(ctx, before, dropped)))
 }
 
-// oneWay cuts one direction of all paths of a replica. The others must go on.
-func oneWay(cut func(e *Env, victim, other int, cut bool) error) func(context.Context, *Env) error {
-	return func(ctx context.Context, e *Env) error {
-		before := e.Cluster.Network.Stats()
-		victim := site(e.victim())
-		for other := range e.Cluster.Replicas {
-			if other != victim {
-				if err := cut(e, victim, other, true); err != nil {
-					return err
-				}
-			}
+// mute cuts all that a replica sends: it hears the others, and they do not hear it. They must go on.
+func mute(ctx context.Context, e *Env) error {
+	before, r := e.Cluster.Network.Stats(), e.victim()
+	others := e.others(r)
+	for _, other := range others {
+		if err := e.Cluster.Network.CutOneWay(site(r), site(other), true); err != nil {
+			return err
 		}
-		e.Faults["paths cut one way"] += len(e.Cluster.Replicas) - 1
-		return e.whole(ctx, errors.Join(e.work(ctx), e.hurt(ctx, before, dropped)))
+		e.Faults["paths cut one way"]++
 	}
+	return e.whole(ctx, errors.Join(
+		e.notices(ctx, others, []*cluster.Replica{r}), e.work(ctx), e.hurt(ctx, before, dropped)))
+}
+
+// deaf cuts all that is sent to a replica: it still speaks, of what it heard last. The others must
+// go on.
+func deaf(ctx context.Context, e *Env) error {
+	before, r := e.Cluster.Network.Stats(), e.victim()
+	others := e.others(r)
+	for _, other := range others {
+		if err := e.Cluster.Network.CutOneWay(site(other), site(r), true); err != nil {
+			return err
+		}
+		e.Faults["paths cut one way"]++
+	}
+	return e.whole(ctx, errors.Join(
+		e.notices(ctx, []*cluster.Replica{r}, others), e.work(ctx), e.hurt(ctx, before, dropped)))
 }
 
 // flapping cuts pairs, drawn anew again and again, some of them one way.

@@ -11,27 +11,27 @@ import (
 // believed before.
 var pauses = []Failure{
 	{Name: "pause-one", Inject: func(ctx context.Context, e *Env) error {
-		return e.paused(ctx, func() error { return e.work(ctx) }, e.victim())
+		return e.paused(ctx, e.victim())
 	}},
 	{Name: "pause-minority", Inject: func(ctx context.Context, e *Env) error {
-		return e.paused(ctx, func() error { return e.work(ctx) }, e.minority()...)
+		return e.paused(ctx, e.minority()...)
 	}},
 	{Name: "pause-all", Inject: func(ctx context.Context, e *Env) error {
-		return e.paused(ctx, func() error { return nil }, e.Cluster.Replicas...)
+		return e.paused(ctx, e.Cluster.Replicas...)
 	}},
 	{Name: "pause-then-kill", Inject: pauseThenKill},
 	{Name: "stutter", Inject: stutter},
 }
 
-// paused stops replicas, does something, and lets them go on.
-func (e *Env) paused(ctx context.Context, do func() error, victims ...*cluster.Replica) error {
+// paused stops replicas, lets the others notice and work, and lets them go on.
+func (e *Env) paused(ctx context.Context, victims ...*cluster.Replica) error {
 	var errs []error
 	for _, r := range victims {
 		errs = append(errs, r.Pause(ctx))
 		e.Faults["pauses"]++
 	}
-	if errors.Join(errs...) == nil {
-		errs = append(errs, do())
+	if others := e.others(victims...); len(others) > 0 && errors.Join(errs...) == nil {
+		errs = append(errs, e.notices(ctx, others, victims), e.work(ctx), e.failOver(ctx, victims))
 	}
 	for _, r := range victims {
 		errs = append(errs, r.Resume())

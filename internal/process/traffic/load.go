@@ -3,6 +3,7 @@ package traffic
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,20 +18,21 @@ import (
 	"github.com/264bc8cf/epaxos/internal/history"
 	"github.com/264bc8cf/epaxos/internal/process/cluster"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/server"
 )
 
 // operationTimeout ends an operation at a replica that cannot serve it, so that its worker goes on
 // when the replica can again. It is far above what one takes.
-const operationTimeout = 3 * time.Second
+const operationTimeout = 5 * time.Second
 
 // Load is workers under way. Its methods are safe for concurrent use, but for Stop and ReadAll.
 type Load struct {
 	profile  Profile
-	replicas int
 	began    time.Time
 	recorder history.Recorder
 	clients  []*clients.Client // of each site
-	served   []atomic.Int64    // completed operations that each replica led
+	served   []atomic.Int64    // answered operations that each replica led
+	roamed   []atomic.Int64    // answered operations of the roaming workers of each site
 	unknown  atomic.Int64
 	refused  atomic.Int64 // not applied
 	fault    atomic.Pointer[error]
@@ -40,7 +42,10 @@ type Load struct {
 
 // Start connects the clients of all sites and lets them work.
 func Start(ctx context.Context, c *cluster.Cluster, p Profile, seed uint64) (*Load, error) {
-	l := &Load{profile: p, replicas: len(c.Replicas), began: time.Now(), served: make([]atomic.Int64, len(c.Replicas))}
+	n := len(c.Replicas)
+	l := &Load{
+		profile: p, began: time.Now(), served: make([]atomic.Int64, n), roamed: make([]atomic.Int64, n),
+	}
 	ctx, l.stop = context.WithCancel(ctx)
 	for _, r := range c.Replicas {
 		client, err := c.Dial(ctx, r.ID)
@@ -53,7 +58,7 @@ func Start(ctx context.Context, c *cluster.Cluster, p Profile, seed uint64) (*Lo
 	for i, client := range l.clients {
 		for j := range p.Pinned + p.Roaming {
 			w := &worker{
-				load: l, client: client, number: number, versions: map[string]uint64{},
+				load: l, client: client, number: number, site: i, versions: map[string]uint64{},
 				random: rand.New(rand.NewPCG(seed, uint64(number))),
 			}
 			if j < p.Pinned {
@@ -92,6 +97,13 @@ func (l *Load) Await(ctx context.Context, n int) error {
 // AwaitAt returns when one replica has answered n more operations.
 func (l *Load) AwaitAt(ctx context.Context, id epaxos.ReplicaID, n int) error {
 	return l.await(ctx, n, fmt.Sprintf("replica %d", id), func() int { return l.Served(id) })
+}
+
+// AwaitRoaming returns when the roaming workers at the site of one replica have got n more answers,
+// from whomever: so if that replica is gone, they have left it.
+func (l *Load) AwaitRoaming(ctx context.Context, id epaxos.ReplicaID, n int) error {
+	who := fmt.Sprintf("for clients at the site of replica %d all replicas", id)
+	return l.await(ctx, n, who, func() int { return int(l.roamed[id-1].Load()) })
 }
 
 func (l *Load) await(ctx context.Context, n int, who string, count func() int) error {
@@ -140,21 +152,51 @@ func (l *Load) ReadAll(ctx context.Context) error {
 	}
 	slices.Sort(keys)
 	var reading sync.WaitGroup
-	errs := make([]error, len(l.clients))
-	for i, client := range l.clients {
-		w := &worker{load: l, client: client, number: -1 - i, replica: epaxos.ReplicaID(i + 1)}
+	errs := make([]error, readers*len(l.clients))
+	for i := range errs {
+		site := i / readers
+		w := &worker{load: l, client: l.clients[site], number: -1 - i, replica: epaxos.ReplicaID(site + 1)}
 		reading.Go(func() {
-			for _, key := range keys {
-				op := get(key)
-				if err := w.do(ctx, &op); err != nil {
-					errs[i] = fmt.Errorf("violation of progress: read %s at replica %d: %w", key, w.replica, err)
-					return
-				}
+			for j := i % readers; j < len(keys) && errs[i] == nil; j += readers {
+				errs[i] = w.read(ctx, keys[j])
 			}
 		})
 	}
 	reading.Wait()
 	return errors.Join(errs...)
+}
+
+// readers is how many read at each replica in the end.
+const readers = 16
+
+// read reads one key, however often it takes: on a machine that is short of processors one attempt may
+// time out.
+func (w *worker) read(ctx context.Context, key string) error {
+	for {
+		op := get(key)
+		err := w.do(ctx, &op)
+		if err == nil {
+			return nil
+		}
+		if !cluster.Sleep(ctx) {
+			return fmt.Errorf("violation of progress: %s cannot be read at replica %d: %w", key, w.replica, err)
+		}
+	}
+}
+
+// Status asks a replica what it says of itself, from its own site, where no cut keeps it from answering.
+func (l *Load) Status(ctx context.Context, id epaxos.ReplicaID) (server.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	defer cancel()
+	var status server.Status
+	body, err := l.clients[id-1].Status(ctx, id)
+	if err != nil {
+		return status, err
+	}
+	if err := json.Unmarshal(body, &status); err != nil {
+		return status, fmt.Errorf("the status of replica %d cannot be read: %w", id, err)
+	}
+	return status, nil
 }
 
 // CheckCoverage reports what the load should have done and did not: a generator that has fallen
@@ -202,6 +244,7 @@ type worker struct {
 	load     *Load
 	client   *clients.Client
 	number   int
+	site     int
 	replica  epaxos.ReplicaID // the only one that it sends to; 0 is the nearest that is well
 	random   *rand.Rand
 	values   int
@@ -250,6 +293,9 @@ func (w *worker) do(ctx context.Context, op *wire.Op) error {
 	case err == nil:
 		o.Outcome = wire.OutcomeApplied
 		l.served[by-1].Add(1)
+		if w.replica == 0 {
+			l.roamed[w.site].Add(1)
+		}
 		w.see(op, &result)
 	case clients.OutcomeOf(err) == clients.NotApplied:
 		l.refused.Add(1)
