@@ -65,7 +65,7 @@ func (r *Replica) publish(in *instance) {
 // onCommit takes a decision at any promise: it is final.
 func (r *Replica) onCommit(from int, m Commit) bool {
 	in := r.locate(m.ID)
-	if in == nil || !r.validVector(m.Deps) {
+	if in == nil || !r.validVector(m.Deps) || m.Ballot.Number > numberMax {
 		return false
 	}
 	if in.phase == Committed {

@@ -55,6 +55,7 @@ func TestG2EntitlementG3Malformed(t *testing.T) {
 		"vector of the wrong length":    epaxos.Commit{ID: a, Value: full, Deps: make(epaxos.Dependencies, 4)},
 		"no vector":                     epaxos.Commit{ID: a, Value: full},
 		"another epoch":                 epaxos.Recover{ID: at(2, 1, 1), Ballot: own(5)},
+		"Commit at the last ballot":     epaxos.Commit{ID: a, Ballot: own(1<<64 - 1), Value: full, Deps: zero},
 		"slot 0":                        epaxos.Recover{ID: at(1, 1, 0), Ballot: own(5)},
 		"the last slot":                 epaxos.Waiting{ID: at(1, 1, 1<<64-1), Count: 1},
 		"a leader that does not vote":   epaxos.Recover{ID: at(1, 9, 1), Ballot: own(5)},

@@ -13,7 +13,7 @@ import (
 
 // yamlFactor is what the parser of YAML takes for each byte, whose nodes, events and tokens are ten times
 // the size of our values. A file of fileBytesMax is refused before, and the operator writes it.
-const yamlFactor = 512
+const yamlFactor = 1024
 
 // yamlSeeds are files of which each has one thing in it that YAML offers and no configuration needs.
 var yamlSeeds = []string{
