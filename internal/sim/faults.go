@@ -85,6 +85,8 @@ func (w *world) strike(t *trouble) {
 		w.bend(t)
 	case WrongSuspicion, TwinSuspicion:
 		w.doubts = append(w.doubts, t)
+	case Rush:
+		w.rush(t)
 	default:
 		w.weather = append(w.weather, t)
 	}
@@ -171,7 +173,7 @@ func (w *world) doubted(host, other int) bool {
 	for _, t := range w.doubts {
 		switch {
 		case t.Kind == WrongSuspicion && (host != t.A || other != t.B):
-		case t.Kind == TwinSuspicion && (other != t.A && other != t.B || host == other || t.Type>>(host%4)&1 == 0):
+		case t.Kind == TwinSuspicion && (other != t.A && other != t.B || t.Set>>host&1 == 0):
 		default:
 			doubted = true
 			if w.hosts[other].node != nil {

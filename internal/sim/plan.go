@@ -41,6 +41,7 @@ const (
 	Loss                             // frames are lost
 	Duplication                      // frames come twice, the second late
 	Reordering                       // frames overtake each other
+	Rush                             // no fault: requests for one key meet at two replicas
 	faultKinds
 )
 
@@ -49,6 +50,7 @@ var faultNames = [faultKinds]string{
 	"crash-forever", "failed-write", "failed-sync", "bit-flip", "full-disk", "slow-sync", "pause", "slow-replica",
 	"clock-jump", "clock-rate", "wrong-suspicion", "twin-suspicion", "cut-one-way", "cut-both-ways", "star", "partition",
 	"slow-link", "slow-type", "split-knowledge", "loss", "duplication", "reordering",
+	"rush",
 }
 
 // String is the fault's name in traces and coverage.
@@ -77,14 +79,16 @@ type planner struct {
 	replicas int
 	spare    int // replicas that may be lost for good
 	end      time.Duration
+	trip     time.Duration // there and back
 	faults   []Fault
 }
 
 // drawPlan returns all faults of a run, in no order.
 func drawPlan(o Options, s *setup) []Fault {
 	p := &planner{rand: stream(o.Seed, streamPlan, 0), replicas: o.Replicas, spare: s.members.F, end: o.Faults}
+	p.trip = 2*(s.far+s.jitter) + 40*time.Millisecond
 	if s.profile == recovery && o.Replicas > 1 {
-		for range 2 + p.rand.IntN(4) {
+		for range 6 + p.rand.IntN(14) {
 			p.episode()
 		}
 		p.mixed(3+p.rand.IntN(3), 3+p.rand.IntN(8))
@@ -168,29 +172,45 @@ func (p *planner) target(f *Fault) {
 	f.Set &^= 1 << f.B
 }
 
-// episode is trouble made for recovery: for a while each command is known to some replicas only,
-// leaders die around their commits, and others take two leaders for dead at once.
+// episode is trouble made for recovery: requests for one key meet at two replicas, each is known to some
+// replicas only, others take the two leaders for dead at once, and perhaps they do die around their
+// commits.
 func (p *planner) episode() {
 	r := p.rand
-	at := between(r, 0, p.end*8/10)
-	long := between(r, 300*time.Millisecond, 1500*time.Millisecond)
-	split := func(kind messageType, share float64) {
-		if f := p.add(SplitKnowledge, at); share > 0 {
-			f.Type, f.Level, f.For = int(kind), share, long
-		} else {
+	at := between(r, 0, p.end*9/10)
+	long := between(r, 200*time.Millisecond, 1200*time.Millisecond)
+	rush := p.add(Rush, at)
+	rush.For = long
+	leaders := *rush
+	p.split(typePreAccept, leaders, []float64{0.2, 0.4, 0.6}[r.IntN(3)])
+	p.split(typeCommit, leaders, []float64{0, 0.5, 0.999}[r.IntN(3)])
+	for range 2 {
+		other := messageType(1 + r.IntN(int(messageTypes)-1))
+		p.split(other, leaders, []float64{0, 0.1, 0.3}[r.IntN(3)])
+	}
+	mortal := []float64{0, 0, 0.3, 0.8}[r.IntN(4)]
+	for _, leader := range []int{leaders.A, leaders.B} {
+		kind := []FaultKind{Crash, Crash, CrashAnswered, CrashAnswered, CrashSaved, CrashBetween, CrashForever}[r.IntN(7)]
+		f := p.add(kind, between(r, at, at+long/2))
+		f.A, f.B = leader, leaders.A+leaders.B-leader
+		if r.Float64() >= mortal {
 			p.faults = p.faults[:len(p.faults)-1]
 		}
 	}
-	split(typePreAccept, []float64{0.2, 0.4, 0.6}[r.IntN(3)])
-	split(typeCommit, []float64{0, 0.5, 0.999}[r.IntN(3)])
-	other := messageType(1 + r.IntN(int(messageTypes)-1))
-	split(other, []float64{0, 0.1, 0.3}[r.IntN(3)])
-	for range r.IntN(3) {
-		kind := []FaultKind{Crash, CrashAnswered, CrashAnswered, CrashSaved, CrashBetween, CrashForever}[r.IntN(6)]
-		p.add(kind, between(r, at, at+long))
+	for range 1 + r.IntN(3) {
+		f := p.add(TwinSuspicion, between(r, at, at+p.trip))
+		f.A, f.B, f.For = leaders.A, leaders.B, between(r, 50*time.Millisecond, time.Second)
 	}
-	for range r.IntN(4) {
-		kind := []FaultKind{TwinSuspicion, TwinSuspicion, WrongSuspicion}[r.IntN(3)]
-		p.add(kind, between(r, at, at+long)).For = between(r, 50*time.Millisecond, time.Second)
+	if r.IntN(2) == 0 {
+		p.add(WrongSuspicion, between(r, at, at+long))
+	}
+}
+
+// split makes a share of the messages of a type late while the leaders are in a rush.
+func (p *planner) split(kind messageType, during Fault, share float64) {
+	f := p.add(SplitKnowledge, during.At)
+	f.Type, f.Level, f.For = int(kind), share, during.For
+	if share == 0 {
+		p.faults = p.faults[:len(p.faults)-1]
 	}
 }

@@ -67,8 +67,13 @@ func (o *Options) draw() setup {
 	if r.IntN(2) == 0 {
 		s.profile = recovery
 	}
-	replicas := []int{1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 5, 5, 6, 7, 7}[r.IntN(20)]
-	if r.IntN(64) == 0 {
+	replica := r.IntN(20)
+	replicas := []int{1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 5, 5, 6, 7, 7}[replica]
+	large := r.IntN(64) == 0
+	if s.profile == recovery {
+		replicas = []int{2, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6, 7, 7}[replica]
+	}
+	if large {
 		replicas = 9
 	}
 	commands := 212 + r.IntN(75)
@@ -150,5 +155,8 @@ func (s *setup) drawLimits(r *rand.Rand) {
 	s.limits.Queue, s.limits.Gather, s.limits.Pack = 1+r.IntN(100), 1+r.IntN(8), 1+r.IntN(8)
 	if r.IntN(4) == 0 {
 		s.limits = epaxos.DefaultLimits()
+	}
+	if s.profile == recovery {
+		s.limits.InFlight = max(s.limits.InFlight, 8) // requests that are stuck do not hold back the next rush
 	}
 }

@@ -27,6 +27,7 @@ type client struct {
 	w       *world
 	number  int
 	rand    *rand.Rand
+	rush    *trouble // it sends one request only, for this; nil is an ordinary client
 	history []*operation
 }
 
@@ -41,10 +42,10 @@ func (w *world) startClients() {
 // next begins a request at some replica, if any are left.
 func (c *client) next() {
 	w := c.w
-	if w.left == 0 {
+	if w.left == 0 || c.rush != nil && len(c.history) > 0 {
 		return
 	}
-	i := c.rand.IntN(len(w.hosts))
+	i := c.destination()
 	h := w.hosts[i]
 	if !w.ready(i) {
 		w.after(50*time.Millisecond, c.next)
@@ -71,6 +72,29 @@ func (c *client) next() {
 	c.history = append(c.history, o)
 	w.impatience(i, id, o)
 	w.turn(i)
+}
+
+// rush has requests for a key of its own meet at two replicas, and perhaps at others.
+func (w *world) rush(t *trouble) {
+	for i := range 2 + t.Type%3 {
+		c := &client{w: w, number: i, rand: stream(w.options.Seed, streamWork, (t.index+1)<<8|i), rush: t}
+		w.clients = append(w.clients, c)
+		w.after(between(c.rand, 0, w.setup.far), c.next)
+	}
+	w.happened(t)
+}
+
+// destination is the replica that the next request goes to.
+func (c *client) destination() int {
+	i := c.rand.IntN(len(c.w.hosts))
+	switch {
+	case c.rush != nil && c.number == 0:
+		return c.rush.A
+	case c.rush != nil && c.number == 1:
+		return c.rush.B
+	default:
+		return i
+	}
 }
 
 // impatience takes some requests back. What the node says it took back must never be applied.
@@ -107,6 +131,9 @@ func (c *client) forget(o *operation) {
 func (c *client) draw() wire.Op {
 	w := c.w
 	key := func() []byte {
+		if c.rush != nil {
+			return fmt.Appendf(nil, "rush%d", c.rush.index)
+		}
 		if c.rand.Float64() < w.setup.hot {
 			return fmt.Appendf(nil, "hot%d", c.rand.IntN(2))
 		}
