@@ -35,6 +35,7 @@ type world struct {
 	condemned int        // replicas whose next start will fail
 	check     checker
 	clients   []*client
+	mix       mix
 	left      int // requests that no client has begun
 	report    Report
 	hash      fingerprint
