@@ -148,13 +148,16 @@ func New(config Config) (*Replica, error) {
 	}, nil
 }
 
+// ErrOtherMembers is wrapped by the error of Restore about a record that was saved under another membership.
+var ErrOtherMembers = errors.New("the members are not those with which the log was written")
+
 // Restore replays one saved record. All records come in the order they were saved, before any
 // other input.
 func (r *Replica) Restore(record Record) error {
 	column, votes := r.members.Column(record.ID.Replica)
 	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 || record.ID.Slot > numberMax {
-		return fmt.Errorf("saved record of %v does not belong to epoch %d with voters %v",
-			record.ID, r.members.Epoch, r.members.Voters)
+		return fmt.Errorf("saved record of %v is of no voter of epoch %d, %v: %w",
+			record.ID, r.members.Epoch, r.members.Voters, ErrOtherMembers)
 	}
 	known := r.known(record.ID) != nil
 	in := r.instance(record.ID, column)
@@ -184,9 +187,12 @@ func (r *Replica) Restore(record Record) error {
 
 func (r *Replica) wellFormed(in *instance) error {
 	n := r.members.N()
-	badVector := func(d Dependencies) bool { return d != nil && len(d) != n }
-	if badVector(in.deps) || badVector(in.initial) || in.phase > Initial && in.deps == nil ||
-		in.promised.Less(in.accepted) || in.promised.Number > ownNumberMax {
+	otherLength := func(d Dependencies) bool { return d != nil && len(d) != n }
+	switch {
+	case otherLength(in.deps) || otherLength(in.initial):
+		return fmt.Errorf("saved record of %v has dependencies for %d voters, here are %d: %w",
+			in.id, max(len(in.deps), len(in.initial)), n, ErrOtherMembers)
+	case in.phase > Initial && in.deps == nil, in.promised.Less(in.accepted), in.promised.Number > ownNumberMax:
 		return fmt.Errorf("saved record of %v breaks an invariant of instances", in.id)
 	}
 	return nil
