@@ -58,6 +58,7 @@ func (s *script) carryOut(line string) error {
 	if command == nil {
 		return unknownCommand(words[0])
 	}
+	defer s.count()
 	if words[0] != "cluster" {
 		if s.player == nil {
 			return errors.New("a script begins with cluster")
@@ -65,6 +66,14 @@ func (s *script) carryOut(line string) error {
 		s.healed = false
 	}
 	return command(s, words[1:])
+}
+
+// count adds the branches that a command has taken.
+func (s *script) count() {
+	if s.player != nil {
+		s.taken.Add(&s.branches)
+		s.branches = epaxos.Branches{}
+	}
 }
 
 func (s *script) cluster(args []string) error {

@@ -73,7 +73,7 @@ func (p *player) unsettled() string {
 	live := p.live()
 	for _, id := range live {
 		a := p.at(id)
-		if !a.Quiet() || a.graph.Pending() > 0 || !a.Tops().Equal(p.at(live[0]).Tops()) {
+		if !a.Quiet() || a.Stats().InFlightBytes > 0 || a.graph.Pending() > 0 || !a.Tops().Equal(p.at(live[0]).Tops()) {
 			return p.status(id)
 		}
 	}

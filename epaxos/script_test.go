@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/264bc8cf/epaxos/epaxos"
 )
 
 // The protocol as stories. A file of testdata is a schedule, written in commands (commands_test.go says
@@ -30,14 +32,39 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	var taken epaxos.Branches
+	played := 0
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			playScript(t, file)
+			branches := playScript(t, file)
+			taken.Add(&branches)
+			played++
 		})
 	}
+	if played == len(files) && !invariantsOnly() {
+		checkBranches(t, taken)
+	}
 }
+
+// checkBranches: the scripts take every way that the protocol can take. Those that they do not are named here,
+// with what does.
+func checkBranches(t *testing.T, taken epaxos.Branches) {
+	elsewhere := map[epaxos.Branch]string{
+		epaxos.BranchCatchUp:       "simulation: it takes more slots than a story can have",
+		epaxos.BranchSlotForgotten: "TestS8ForgottenSlot: no correct replica gets there",
+	}
+	for i, n := range taken {
+		b := epaxos.Branch(i)
+		if why := elsewhere[b]; n == 0 && why == "" {
+			t.Errorf("no script takes this branch: %v", b)
+		} else if n > 0 && why != "" {
+			t.Errorf("a script takes this branch by now: %v", b)
+		}
+	}
+}
+
+func invariantsOnly() bool { return os.Getenv("SCRIPT_INVARIANTS_ONLY") != "" }
 
 // rewriteGoldens lets datadriven follow the variable that rewrites the goldens of all packages.
 func rewriteGoldens(t *testing.T) {
@@ -49,34 +76,37 @@ func rewriteGoldens(t *testing.T) {
 	}
 }
 
-func playScript(t *testing.T, file string) {
-	invariantsOnly := os.Getenv("SCRIPT_INVARIANTS_ONLY") != ""
+func playScript(t *testing.T, file string) epaxos.Branches {
 	s := &script{}
 	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 		for _, line := range linesOf(d) {
-			if err := s.guarded(t, line); err != nil && !invariantsOnly {
+			if err := s.guarded(t, line); err != nil && !invariantsOnly() {
 				t.Fatalf("%s: %s: %v\n%s", d.Pos, line, err, s.story())
 			}
 		}
-		if invariantsOnly {
+		if invariantsOnly() {
 			s.takeOutput()
 			return d.Expected
 		}
 		return s.takeOutput()
 	})
 	if s.player == nil || s.healed {
-		return
+		return s.taken
 	}
-	if !invariantsOnly {
+	if !invariantsOnly() {
 		t.Fatal("a script ends with heal")
 	}
 	if err := s.guarded(t, "heal"); err != nil {
 		t.Fatal(err)
 	}
+	return s.taken
 }
 
 // script is a file being played.
-type script struct{ *player }
+type script struct {
+	*player
+	taken epaxos.Branches // by all clusters of the file
+}
 
 // guarded carries out one command, and ends the test if that shows a violated invariant.
 func (s *script) guarded(t *testing.T, line string) error {
