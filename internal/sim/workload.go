@@ -99,6 +99,9 @@ func (c *client) ask(i int) bool {
 	c.open++
 	h.calls[id] = o
 	c.history = append(c.history, o)
+	if unique(&o.op) {
+		w.check.once[string(o.payload)] = place{}
+	}
 	w.impatience(i, id, o)
 	return true
 }
