@@ -25,8 +25,8 @@ test: ## all tests
 race: ## all tests under the race detector
 	.ci/run race
 
-golden: ## rewrite golden files and docs/configuration.md; review the diff
-	UPDATE_GOLDEN=1 $(GO) test -count=1 $$(grep -rl UPDATE_GOLDEN --include='*_test.go' . | xargs -n1 dirname | sort -u)
+golden: ## rewrite golden files, the answers of scripts and docs/configuration.md; review the diff
+	UPDATE_GOLDEN=1 $(GO) test -count=1 -skip 'TestRandomSchedules|TestExplore' $$(grep -rl UPDATE_GOLDEN --include='*_test.go' . | xargs -n1 dirname | sort -u)
 
 # Behind -args, since go test has a -trace of its own.
 sim: ## simulated clusters: SEED= replays one seed with its trace, RUNS= tries that many
@@ -39,6 +39,10 @@ schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for e
 
 mutants: ## planted faults, each of which a checker must notice: MUTANTS= a regular expression of names
 	$(GO) run ./internal/mutants -v $(if $(MUTANTS),-run '$(MUTANTS)')
+
+explore: ## every schedule of a small cluster: WHAT=quick,r1,r2,three,five, MEMORY= in GiB, TIME= for each
+	$(GO) test -count=1 -timeout 0 -v -run 'TestExplore' ./epaxos -args \
+		-explore=$(or $(WHAT),r1,three,five,r2) $(if $(MEMORY),-explore-memory=$(MEMORY)) $(if $(TIME),-explore-time=$(TIME))
 
 fuzz: ## every fuzz target with INPUTS= each
 	FUZZ_RUNS=$(INPUTS) .ci/run fuzz
