@@ -4,11 +4,12 @@ GO       ?= go
 SEED     ?=
 RUNS     ?=
 INPUTS   ?= 200000
+WHAT     ?= r1,three,five,r2
 PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules mutants fuzz process robustness bench demo cluster soak clean
+.PHONY: help build check test race golden sim schedules mutants explore fuzz process robustness bench demo cluster soak clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +43,7 @@ mutants: ## planted faults, each of which a checker must notice: MUTANTS= a regu
 
 explore: ## every schedule of a small cluster: WHAT=quick,r1,r2,three,five, MEMORY= in GiB, TIME= for each
 	$(GO) test -count=1 -timeout 0 -v -run 'TestExplore' ./epaxos -args \
-		-explore=$(or $(WHAT),r1,three,five,r2) $(if $(MEMORY),-explore-memory=$(MEMORY)) $(if $(TIME),-explore-time=$(TIME))
+		-explore=$(WHAT) $(if $(MEMORY),-explore-memory=$(MEMORY)) $(if $(TIME),-explore-time=$(TIME))
 
 fuzz: ## every fuzz target with INPUTS= each
 	FUZZ_RUNS=$(INPUTS) .ci/run fuzz
