@@ -13,11 +13,6 @@ import (
 	"github.com/264bc8cf/epaxos/internal/hostile"
 )
 
-// Parsing a certificate or a key is the standard library's, whose memory is not ours to bound: a
-// certificate of a kilobyte takes some hundred times that. It is bounded by pemFileMax on disk, and by TLS
-// on the wire.
-const certificateFactor = 512
-
 // FuzzName: a name has one spelling, and what is read is written as it was.
 func FuzzName(f *testing.F) {
 	id := ClusterID{1, 2, 3}
@@ -152,7 +147,7 @@ func FuzzLoadFiles(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		hostile.Cheap(t, certificateFactor, len(ca)+len(cert)+len(key), func() { _, _ = LoadFiles(files) })
+		hostile.Cheap(t, hostile.Factor, len(ca)+len(cert)+len(key), func() { _, _ = LoadFiles(files) })
 		credential, err := LoadFiles(files)
 		if err == nil {
 			if err := credential.Certificate.CheckSignatureFrom(credential.authority); err != nil {
