@@ -4,10 +4,12 @@ GO       ?= go
 SEED     ?=
 RUNS     ?=
 INPUTS   ?= 200000
+WHAT     ?= r1,three,five,r2
 PACKAGES ?= ./...
+MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules fuzz process bench demo cluster soak clean
+.PHONY: help build check test race golden sim schedules mutants explore fuzz process robustness bench demo cluster soak clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,23 +26,35 @@ test: ## all tests
 race: ## all tests under the race detector
 	.ci/run race
 
-golden: ## rewrite golden files and docs/configuration.md; review the diff
-	UPDATE_GOLDEN=1 $(GO) test -count=1 $$(grep -rl UPDATE_GOLDEN --include='*_test.go' . | xargs -n1 dirname | sort -u)
+golden: ## rewrite golden files, the answers of scripts and docs/configuration.md; review the diff
+	UPDATE_GOLDEN=1 $(GO) test -count=1 -skip 'TestRandomSchedules|TestExplore' $$(grep -rl UPDATE_GOLDEN --include='*_test.go' . | xargs -n1 dirname | sort -u)
 
 # Behind -args, since go test has a -trace of its own.
-sim: ## simulated clusters: SEED= replays one seed, RUNS= tries that many
-	$(GO) test -count=1 -timeout 0 -v -run TestSeeds ./internal/sim -args \
+sim: ## simulated clusters: SEED= replays one seed with its trace, RUNS= tries that many
+	$(GO) test -count=1 -timeout 0 -v -run 'TestSeeds$$' ./internal/sim -args \
 		$(if $(SEED),-seed=$(SEED) -trace) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
 
 schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for each size of cluster
 	$(GO) test -count=1 -timeout 0 -v -run TestRandomSchedules ./epaxos -args \
 		$(if $(SEED),-seed=$(SEED)) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
 
+mutants: ## planted faults, each of which a checker must notice: MUTANTS= a regular expression of names
+	$(GO) run ./internal/mutants -v $(if $(MUTANTS),-run '$(MUTANTS)')
+
+explore: ## every schedule of a small cluster: WHAT=quick,r1,r2,three,five, MEMORY= in GiB, TIME= for each
+	$(GO) test -count=1 -timeout 0 -v -run 'TestExplore' ./epaxos -args \
+		-explore=$(WHAT) $(if $(MEMORY),-explore-memory=$(MEMORY)) $(if $(TIME),-explore-time=$(TIME))
+
 fuzz: ## every fuzz target with INPUTS= each
 	FUZZ_RUNS=$(INPUTS) .ci/run fuzz
 
-process: ## real processes: kill -9, restart, an old disk, exit codes
-	$(GO) test -count=1 -timeout 20m ./internal/process
+process: ## real processes under kill -9, bad networks and bad disks: a short selection
+	$(GO) test -count=1 -v -timeout 20m ./internal/process
+
+# A seed of its own for each run, unless one is given: the table is for finding, not for comparing.
+robustness: ## real processes, the whole table: SCENARIO= runs those with this in their name, SEED= their choices
+	$(GO) test -count=1 -v -timeout 60m -run TestScenarios ./internal/process -args \
+		$(if $(SCENARIO),-scenario=$(SCENARIO),-robustness) -seed=$(or $(SEED),$$(date +%s))
 
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)

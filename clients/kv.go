@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -210,6 +211,17 @@ func (t *Txn) Commit() (TxnResult, error) {
 	result, reply, err := t.client.execute(t.ctx, &t.op, t.readOnly())
 	if err != nil {
 		return TxnResult{}, err
+	}
+	branch := t.op.Else
+	if result.Succeeded {
+		branch = t.op.Then
+	}
+	if len(result.Results) != len(branch) { // callers index the results by their operations
+		return TxnResult{}, &Error{
+			Code: CodeProtocol, Outcome: Applied, Replica: reply.Replica,
+			Detail: fmt.Sprintf("%d results for %d operations: does the replica run a key-value machine of this version?",
+				len(result.Results), len(branch)),
+		}
 	}
 	txn := TxnResult{
 		Succeeded: result.Succeeded, Results: make([]Result, len(result.Results)),

@@ -240,3 +240,21 @@ func TestResultsOfAnotherMachine(t *testing.T) {
 		wantError(t, err, clients.CodeProtocol, clients.Applied)
 	})
 }
+
+// Callers index the results of a transaction by its operations.
+func TestResultsForOtherOperations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, c := alone(t)
+		r.proposer.set(func(_ gateway.Request, done func(gateway.Answer)) {
+			done(gateway.Answer{
+				Code: wire.CodeOK, Outcome: wire.OutcomeApplied,
+				Result: wire.AppendResult(nil, &wire.Result{Status: wire.OpOK, Succeeded: true}),
+			})
+		})
+		_, err := c.Txn(t.Context()).Then(clients.OpPut("k", nil)).Commit()
+		wantError(t, err, clients.CodeProtocol, clients.Applied)
+		if got, err := c.Txn(t.Context()).Else(clients.OpPut("k", nil)).Commit(); err != nil || len(got.Results) != 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}

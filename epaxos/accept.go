@@ -31,12 +31,16 @@ func (r *Replica) onAccept(from int, m Accept) bool {
 	}
 	switch {
 	case in.phase == Committed:
+		r.took(BranchAcceptDecided)
 		r.sendDecision(from, in)
 	case m.Ballot.Less(in.promised):
+		r.took(BranchAcceptRefused)
 		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
 	case in.phase == Accepted && in.accepted == m.Ballot:
+		r.took(BranchAcceptAgain)
 		r.send(from, AcceptReply{ID: m.ID, Ballot: m.Ballot})
 	default:
+		r.took(BranchAcceptVote)
 		r.abandonBelow(in, m.Ballot)
 		r.accept(in, m.Ballot, m.Value, m.Deps)
 		in.since = r.now
@@ -83,6 +87,7 @@ func (r *Replica) owns(from int, ballot Ballot, in *instance) bool {
 // abandonBelow ends a round of this replica that a higher ballot has overtaken.
 func (r *Replica) abandonBelow(in *instance, ballot Ballot) {
 	if in.round != nil && in.round.ballot.Less(ballot) {
+		r.took(BranchOvertaken)
 		in.round = nil
 		in.notBefore = r.now + r.backOff()
 	}

@@ -113,6 +113,9 @@ func (r *Replica) Restored(now time.Duration) error {
 			return fmt.Errorf("saved record of %v is committed but its command is missing", in.id)
 		}
 		in.since = now
+		if in.column == r.column && in.phase != Committed {
+			r.took(BranchNotResumed)
+		}
 		r.watchOver(in)
 	}
 	r.restored = nil
@@ -125,5 +128,5 @@ func (r *Replica) Forgotten() (InstanceID, bool) {
 	if top := r.tops[r.column]; top >= r.nextSlot {
 		return r.members.ID(r.column, top), true
 	}
-	return r.forgotTold, !r.forgotTold.IsZero()
+	return r.forgotten, !r.forgotten.IsZero()
 }

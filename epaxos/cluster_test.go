@@ -33,10 +33,10 @@ type cluster struct {
 	chaos     chaos
 	tracing   bool // formatting takes most of a run, so only a run that failed is traced
 	trace     []string
-	answered  map[epaxos.ProposalID]bool
 	ledger    *ledger
 	progress  progress
 	total     epaxos.Stats
+	stage     *stage // while set, it decides what is delivered
 }
 
 // chaos is how one run misbehaves.
@@ -55,8 +55,9 @@ type site struct {
 	graph   *execution.Graph
 	disk    *disk
 	order   []epaxos.InstanceID
-	dead    bool // for good
-	durable applied
+	applied map[uint64]bool // requests executed in this life, and before it in what is saved
+	dead    bool            // for good
+	durable durable
 }
 
 type flight struct {
@@ -84,7 +85,7 @@ func newCluster(t testing.TB, seed uint64, m epaxos.Membership) *cluster {
 	c := &cluster{
 		t: t, members: m, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), //nolint:gosec // reproducible
 		decisions: map[epaxos.InstanceID]epaxos.Decision{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
-		answered: map[epaxos.ProposalID]bool{}, ledger: newLedger(m), progress: newProgress(),
+		ledger: newLedger(m), progress: newProgress(),
 	}
 	for range m.Voters {
 		c.sites = append(c.sites, &site{disk: newDisk()})
@@ -118,7 +119,7 @@ func (c *cluster) start(i int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	s.replica, s.graph = r, execution.NewGraph(c.members)
+	s.replica, s.graph, s.applied = r, execution.NewGraph(c.members), map[uint64]bool{}
 	c.restore(s)
 	c.turn(i)
 	c.tick(i, r)
@@ -139,7 +140,7 @@ func (c *cluster) tick(i int, r *epaxos.Replica) {
 
 func (c *cluster) after(d time.Duration, run func()) {
 	if c.seq++; c.seq > 400_000 {
-		c.fail("storm: %d events by %v", c.seq, c.now)
+		c.violated("progress", "storm: %d events by %v", c.seq, c.now)
 	}
 	heap.Push(&c.flights, flight{at: c.now + d, seq: c.seq, run: run})
 }
@@ -148,10 +149,10 @@ func (c *cluster) after(d time.Duration, run func()) {
 func (c *cluster) run(until time.Duration) {
 	for len(c.flights) > 0 && c.flights[0].at <= until {
 		f := heap.Pop(&c.flights).(flight)
-		c.now = f.at
+		c.now = max(c.now, f.at)
 		f.run()
 	}
-	c.now = until
+	c.now = max(c.now, until)
 }
 
 // turn does what the replica wants done: saves, sends, executes, perhaps dying on the way.
@@ -159,7 +160,7 @@ func (c *cluster) turn(i int) {
 	s := c.sites[i]
 	for rounds := 0; s.replica != nil && s.replica.HasReady(); rounds++ {
 		if rounds > 100 {
-			c.fail("a turn of r%d does not end", c.members.Voters[i])
+			c.violated("progress", "a turn of r%d does not end", c.members.Voters[i])
 		}
 		ready := s.replica.Ready()
 		c.note(i, ready)
@@ -244,6 +245,12 @@ func (c *cluster) fail(format string, args ...any) {
 		fmt.Sprintf(format, args...), c.t.Name(), c.seed, strings.Join(c.trace[from:], "\n"))
 }
 
+// violated ends the run with the invariant that does not hold.
+func (c *cluster) violated(invariant, format string, args ...any) {
+	c.t.Helper()
+	c.fail("%s", violation(invariant, format, args...))
+}
+
 // must fails the run if there is a reason.
 func (c *cluster) must(broken string) {
 	if broken != "" {
@@ -266,7 +273,10 @@ func (c *cluster) execute(i int, ready epaxos.Ready) {
 		for _, v := range component {
 			s.order = append(s.order, v.ID)
 			for _, request := range v.Command.Requests {
-				c.answered[epaxos.ProposalID(request.Number)] = true
+				if s.applied[request.Number] {
+					c.violated("once", "r%d executes request %d again, in %v", c.members.Voters[i], request.Number, v.ID)
+				}
+				s.applied[request.Number] = true
 			}
 		}
 	}
@@ -285,7 +295,7 @@ func (c *cluster) checkAgreement(i int, d epaxos.Decision) {
 		return
 	}
 	if (known.Command == nil) != (d.Command == nil) || !known.Deps.Equal(d.Deps) {
-		c.fail("agreement: r%d commits %v deps=%s no-op=%v, before it was deps=%s no-op=%v", c.members.Voters[i], d.ID,
+		c.violated("agreement", "r%d commits %v deps=%s no-op=%v, before it was deps=%s no-op=%v", c.members.Voters[i], d.ID,
 			c.members.FormatDeps(d.Deps), d.Command == nil, c.members.FormatDeps(known.Deps), known.Command == nil)
 	}
 }
@@ -294,6 +304,15 @@ func (c *cluster) send(e epaxos.Envelope) {
 	from, _ := c.members.Column(e.From)
 	c.must(c.sites[from].disk.forbids(e.Message))
 	c.must(c.ledger.sent(e))
+	if c.stage != nil {
+		c.stage.hold(e)
+		return
+	}
+	c.carry(e)
+}
+
+// carry brings a message to its receiver in some time, or never, or twice.
+func (c *cluster) carry(e epaxos.Envelope) {
 	copies := 1
 	if !c.healed && c.rand.Float64() < c.chaos.loss {
 		copies = 0
@@ -470,7 +489,7 @@ func (c *cluster) checkVisibility() {
 			ca, _ := c.members.Column(a.Replica)
 			cb, _ := c.members.Column(b.Replica)
 			if !da.Deps.Covers(cb, b.Slot) && !db.Deps.Covers(ca, a.Slot) && !c.excused(a, b) {
-				c.fail("visibility: %v and %v interfere and neither depends on the other", a, b)
+				c.violated("visibility", "%v and %v interfere and neither depends on the other", a, b)
 			}
 		}
 	}
@@ -487,7 +506,7 @@ func (c *cluster) checkOrder() {
 					continue
 				}
 				if a == b || seen[pair{b, a}] {
-					c.fail("order: %v before %v here, after it elsewhere", a, b)
+					c.violated("order", "%v before %v here, after it elsewhere", a, b)
 				}
 				seen[pair{a, b}] = true
 			}

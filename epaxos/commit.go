@@ -5,6 +5,9 @@ package epaxos
 // decide commits what this replica led, and tells everyone.
 func (r *Replica) decide(in *instance, ballot Ballot, value Value, deps Dependencies) {
 	fast := in.round.stage == preAccepting
+	if fast {
+		r.tookEither(r.members.Baseline(), BranchFastNotSaved, BranchFastSaved)
+	}
 	in.round = nil
 	// Under the optimised rules nobody else can tell a fast commit from an instance that never got
 	// there, so recovery with this replica in its quorum would choose a no-op: it must not be
@@ -62,16 +65,18 @@ func (r *Replica) publish(in *instance) {
 // onCommit takes a decision at any promise: it is final.
 func (r *Replica) onCommit(from int, m Commit) bool {
 	in := r.locate(m.ID)
-	if in == nil || !r.validVector(m.Deps) {
+	if in == nil || !r.validVector(m.Deps) || m.Ballot.Number > numberMax {
 		return false
 	}
 	if in.phase == Committed {
+		r.took(BranchCommitAgain)
 		return true
 	}
 	value := m.Value
 	switch {
 	case value.Kind == Known && in.command == nil:
 		// The PreAccept that carried the command never came; the sender has it.
+		r.took(BranchCommitUnknown)
 		r.ask(from, m.ID)
 		r.watchOver(in)
 		return true
@@ -80,7 +85,19 @@ func (r *Replica) onCommit(from int, m Commit) bool {
 	case !value.complete():
 		return false
 	}
+	if in.contradicts(m.Ballot, value, m.Deps) {
+		return false
+	}
 	led := in.proposals != nil && value.Kind == Full
+	if led {
+		r.took(BranchCommitOwn)
+	}
+	if m.Ballot.Less(in.promised) {
+		r.took(BranchCommitAtPromise)
+	}
+	if in.round != nil && in.round.stage >= recovering {
+		r.tookEither(in.round.stage == awaiting, BranchLine76, BranchLine54)
+	}
 	r.commit(in, m.Ballot, value, m.Deps, false)
 	if led {
 		r.ready.Led = append(r.ready.Led, Led{ID: in.id, Proposals: in.proposals})

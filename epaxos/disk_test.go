@@ -7,6 +7,12 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 )
 
+// violation is how every checker of an invariant fails, so that whoever breaks the code on purpose
+// (internal/mutants) can tell which one noticed.
+func violation(of, format string, args ...any) string {
+	return fmt.Sprintf("violation of %s: %s", of, fmt.Sprintf(format, args...))
+}
+
 // disk is what a replica finds after a crash: what was synced, and perhaps the first of the rest. It
 // also says whether a message may leave: nothing may that it does not vouch for (rules S1 to S3).
 type disk struct {
@@ -55,18 +61,18 @@ func (d *disk) merge(r epaxos.Record) string {
 	d.state[r.ID] = r
 	switch {
 	case r.Promised.Less(r.Accepted):
-		return fmt.Sprintf("promise: %v accepted at %v above its promise %v", r.ID, r.Accepted, r.Promised)
+		return violation("promise", "%v accepted at %v above its promise %v", r.ID, r.Accepted, r.Promised)
 	case known && (r.Promised.Less(old.Promised) || r.Accepted.Less(old.Accepted) || r.Phase < old.Phase):
-		return fmt.Sprintf("promise: %v went back from %v @%v/%v to %v @%v/%v", r.ID,
+		return violation("promise", "%v went back from %v @%v/%v to %v @%v/%v", r.ID,
 			old.Phase, old.Promised, old.Accepted, r.Phase, r.Promised, r.Accepted)
 	case old.Phase == epaxos.Committed && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
-		return fmt.Sprintf("agreement: %v was committed and has changed", r.ID)
+		return violation("agreement", "%v was committed and has changed", r.ID)
 	case old.Phase == epaxos.Initial && r.Phase == epaxos.PreAccepted && !r.Promised.IsZero():
-		return fmt.Sprintf("vote: %v is pre-accepted after the promise %v", r.ID, r.Promised)
+		return violation("promise", "%v is pre-accepted after the promise %v", r.ID, r.Promised)
 	case old.Phase == epaxos.Accepted && old.Accepted == r.Accepted && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
-		return fmt.Sprintf("vote: %v has another value at ballot %v than was accepted", r.ID, r.Accepted)
+		return violation("commit-votes", "%v has another value at ballot %v than was accepted", r.ID, r.Accepted)
 	case old.Initial != nil && !r.Initial.Equal(old.Initial):
-		return fmt.Sprintf("one proposal: %v has other initial dependencies", r.ID)
+		return violation("commit-votes", "%v has other initial dependencies", r.ID)
 	}
 	return ""
 }
@@ -95,14 +101,14 @@ func (d *disk) forbids(m epaxos.Message) string {
 	if durable {
 		return ""
 	}
-	return fmt.Sprintf("durability: %T of %v is not what the disk holds: %v @%v/%v", m,
+	return violation("durability", "%T of %v is not what the disk holds: %v @%v/%v", m,
 		r.ID, r.Phase, r.Promised, r.Accepted)
 }
 
 // forbidsAnswer is rule S2: under the optimised rules nobody hears of a fast commit that is not durable.
 func (d *disk) forbidsAnswer(m epaxos.Membership, l epaxos.Led) string {
-	if l.Fast && !m.Baseline() && d.state[l.ID].Phase != epaxos.Committed {
-		return fmt.Sprintf("durability: the fast commit of %v is told and not on disk", l.ID)
+	if l.Fast && m.N() < 2*m.E+m.F+1 && d.state[l.ID].Phase != epaxos.Committed {
+		return violation("durability", "the fast commit of %v is told and not on disk", l.ID)
 	}
 	return ""
 }
@@ -115,6 +121,7 @@ type ledger struct {
 	votes    map[attempt]voters
 	lowest   map[epaxos.InstanceID]epaxos.Ballot // at which any value was accepted
 	accepts  map[epaxos.InstanceID][]proposal
+	first    map[epaxos.InstanceID]epaxos.Dependencies // the initial ones
 	chosen   map[epaxos.InstanceID]proposal
 }
 
@@ -151,9 +158,13 @@ func newLedger(m epaxos.Membership) *ledger {
 	return &ledger{
 		members: m, proposed: map[attempt]string{}, votes: map[attempt]voters{},
 		lowest: map[epaxos.InstanceID]epaxos.Ballot{}, accepts: map[epaxos.InstanceID][]proposal{},
-		chosen: map[epaxos.InstanceID]proposal{},
+		chosen: map[epaxos.InstanceID]proposal{}, first: map[epaxos.InstanceID]epaxos.Dependencies{},
 	}
 }
+
+// The quorums, from their definition: were they the product's, a fault in those would hide itself.
+func (l *ledger) slow() int { return l.members.N() - l.members.F }
+func (l *ledger) fast() int { return l.members.N() - l.members.E }
 
 func (l *ledger) vote(by epaxos.ReplicaID, a attempt) { l.votes[a] |= 1 << by }
 
@@ -177,6 +188,7 @@ func (l *ledger) saved(by epaxos.ReplicaID, records []epaxos.Record) {
 func (l *ledger) sent(e epaxos.Envelope) string {
 	switch m := e.Message.(type) {
 	case epaxos.PreAccept:
+		l.first[m.ID] = m.Initial
 		return l.once(attempt{id: m.ID, act: initial}, fmt.Sprint(m.Command, m.Initial))
 	case epaxos.Validate:
 		return l.once(attempt{id: m.ID, act: initial}, fmt.Sprint(m.Command, m.Initial))
@@ -185,7 +197,7 @@ func (l *ledger) sent(e epaxos.Envelope) string {
 		l.vote(e.To, attempt{m.ID, m.Ballot, validated})
 	case epaxos.Waiting:
 		if n := l.votes[attempt{id: m.ID, act: initial}].count(); m.Count > n {
-			return fmt.Sprintf("quorum: the recovery of %v waits with %d equal votes, there are %d", m.ID, m.Count, n)
+			return violation("commit-votes", "the recovery of %v waits with %d equal votes, there are %d", m.ID, m.Count, n)
 		}
 	case epaxos.Accept:
 		return l.accept(m)
@@ -200,9 +212,16 @@ func (l *ledger) accept(m epaxos.Accept) string {
 	if why := l.once(attempt{m.ID, m.Ballot, accepted}, p.value); why != "" {
 		return why
 	}
+	if first, known := l.first[m.ID]; known && m.Value.Kind == epaxos.Full {
+		// Rule D2, and what P3 and P5 leave of a vector: it never lacks an initial dependency.
+		own, _ := l.members.Column(m.ID.Replica)
+		if !m.Deps.CoversAll(first) || m.Deps[own] != first[own] {
+			return violation("commit-votes", "%v is proposed with %v, its initial dependencies are %v", m.ID, m.Deps, first)
+		}
+	}
 	l.accepts[m.ID] = append(l.accepts[m.ID], p)
 	if c, known := l.chosen[m.ID]; known && c.ballot.Less(p.ballot) && c.value != p.value {
-		return fmt.Sprintf("agreement: %v proposes %s at %v, decided was %s at %v", m.ID,
+		return violation("agreement", "%v proposes %s at %v, decided was %s at %v", m.ID,
 			p.value, p.ballot, c.value, c.ballot)
 	}
 	if m.Ballot.IsZero() {
@@ -214,7 +233,7 @@ func (l *ledger) accept(m epaxos.Accept) string {
 // once is rules P1 and A3: one value at a ballot.
 func (l *ledger) once(a attempt, value string) string {
 	if before, seen := l.proposed[a]; seen && before != value {
-		return fmt.Sprintf("ballot: %v proposes %s at %v after %s", a.id, value, a.ballot, before)
+		return violation("commit-votes", "%v proposes %s at %v after %s", a.id, value, a.ballot, before)
 	}
 	l.proposed[a] = value
 	return ""
@@ -223,33 +242,33 @@ func (l *ledger) once(a attempt, value string) string {
 // backed is rules R3 and V1: a recovery proposes on n-f promises, and proposes a command that nobody
 // has accepted on as many validations.
 func (l *ledger) backed(m epaxos.Accept) string {
-	if n := l.votes[attempt{m.ID, m.Ballot, promised}].count(); n < l.members.SlowQuorum() {
-		return fmt.Sprintf("quorum: %v is proposed at %v on %d promises", m.ID, m.Ballot, n)
+	if n := l.votes[attempt{m.ID, m.Ballot, promised}].count(); n < l.slow() {
+		return violation("commit-votes", "%v is proposed at %v on %d promises", m.ID, m.Ballot, n)
 	}
 	n := l.votes[attempt{m.ID, m.Ballot, validated}].count()
 	low, known := l.lowest[m.ID]
 	inherited := known && low.Less(m.Ballot)
-	if m.Value.Kind == epaxos.Full && !inherited && n < l.members.SlowQuorum() && l.members.SlowQuorum() > 1 {
-		return fmt.Sprintf("quorum: %v is proposed at %v on %d validations", m.ID, m.Ballot, n)
+	if m.Value.Kind == epaxos.Full && !inherited && n < l.slow() && l.slow() > 1 {
+		return violation("commit-votes", "%v is proposed at %v on %d validations", m.ID, m.Ballot, n)
 	}
 	return ""
 }
 
 // decided is rules P4 and A2, for the first decision of an instance: a quorum has voted for it.
 func (l *ledger) decided(r epaxos.Record) string {
-	slow := l.votes[attempt{r.ID, r.Accepted, accepted}].count()
-	fast := 0
+	accepts := l.votes[attempt{r.ID, r.Accepted, accepted}].count()
+	equal := 0
 	if r.Accepted.IsZero() {
-		fast = l.votes[attempt{id: r.ID, act: initial}].count()
+		equal = l.votes[attempt{id: r.ID, act: initial}].count()
 	}
-	if slow < l.members.SlowQuorum() && fast < l.members.FastQuorum() && l.members.SlowQuorum() > 1 {
-		return fmt.Sprintf("quorum: %v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, slow, fast)
+	if accepts < l.slow() && equal < l.fast() && l.slow() > 1 {
+		return violation("commit-votes", "%v is decided at %v on %d accepts, %d equal pre-accepts", r.ID, r.Accepted, accepts, equal)
 	}
 	c := proposal{r.Accepted, valueOf(r.NoOp, r.Deps)}
 	l.chosen[r.ID] = c
 	for _, p := range l.accepts[r.ID] {
 		if c.ballot.Less(p.ballot) && c.value != p.value {
-			return fmt.Sprintf("agreement: %v is decided as %s at %v, proposed was %s at %v", r.ID,
+			return violation("agreement", "%v is decided as %s at %v, proposed was %s at %v", r.ID,
 				c.value, c.ballot, p.value, p.ballot)
 		}
 	}

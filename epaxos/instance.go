@@ -52,6 +52,13 @@ func (in *instance) value() Value {
 	}
 }
 
+// contradicts reports that a decision is none: from its ballot on only its value is accepted, and here is
+// another. Of a command it compares only that there is one, since an instance has but one.
+func (in *instance) contradicts(ballot Ballot, value Value, deps Dependencies) bool {
+	return in.phase == Accepted && !in.accepted.Less(ballot) &&
+		(in.noOp != (value.Kind == NoOp) || !in.deps.Equal(deps))
+}
+
 // stage is the phase of an attempt to decide an instance.
 type stage uint8
 

@@ -98,6 +98,7 @@ func (r *Replica) resend(in *instance) {
 	case validating:
 		// Every member of the quorum must assent: if one has died, another quorum is needed.
 		if r.now-round.began >= 4*r.timing.Resend {
+			r.took(BranchSilentQuorum)
 			r.recover(in)
 			return
 		}
@@ -131,23 +132,27 @@ func (r *Replica) considerRecovery(in *instance) {
 	leader := &r.peers[in.column]
 	rank, first := r.rank(in.column)
 	since, delay := in.since, time.Duration(rank)*r.timing.Stagger
+	branch := BranchTurnAlive
 	switch {
 	case !in.promised.IsZero() && in.promised.Replica != r.id:
+		branch = BranchTurnTakeOver
 		delay += 2 * r.timing.Stagger // another replica is recovering it
 	case in.column == r.column:
+		branch = BranchTurnOwn
+	case leader.suspected && rank == 0:
+		branch, since = BranchTurnFirst, 0
 	case leader.suspected:
-		since = max(since, leader.suspectedSince)
-		if rank == 0 {
-			since = 0
-		}
+		branch, since = BranchTurnLater, max(since, leader.suspectedSince)
 	default:
 		delay += r.timing.Recover
 	}
 	if r.now-since >= delay {
+		r.took(branch)
 		r.recover(in)
 		return
 	}
 	if leader.suspected && rank > 0 && r.now-in.nominated >= r.timing.Stagger {
+		r.took(BranchNominated)
 		in.nominated = r.now
 		r.nominate[first] = append(r.nominate[first], in.id)
 	}
@@ -245,6 +250,9 @@ func (r *Replica) fillGaps() {
 		if answering || !stuck && !catchingUp {
 			continue
 		}
+		if !stuck {
+			r.took(BranchCatchUp)
+		}
 		r.fetchColumn(column, first, min(r.tops[column], first+fetchMax-1))
 	}
 }
@@ -264,6 +272,7 @@ func (r *Replica) fetchColumn(column int, first, last Slot) {
 			r.ask(from, id)
 		}
 		if in == nil && orphaned {
+			r.took(BranchOrphan)
 			r.want(id)
 			r.instances.at(column, slot).since = p.stuckSince
 		}

@@ -7,7 +7,8 @@ package epaxos
 // replica could miss each other and both commit.
 func (r *Replica) lead(command *Command, proposals []ProposalID) {
 	if top := r.tops[r.column]; top >= r.nextSlot {
-		r.forgotTold = r.members.ID(r.column, top) // leading on must not hide it
+		r.forgotten = r.members.ID(r.column, top) // leading on must not hide it
+		r.took(BranchSlotForgotten)
 	}
 	id := InstanceID{Epoch: r.members.Epoch, Replica: r.id, Slot: r.nextSlot}
 	r.nextSlot++
@@ -42,10 +43,13 @@ func (r *Replica) onPreAccept(from int, m PreAccept) bool {
 	}
 	switch {
 	case in.phase == Committed:
+		r.took(BranchVoteDecided)
 		r.sendDecision(from, in)
 	case !in.promised.IsZero():
+		r.took(BranchVoteRefused)
 		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
 	case in.phase == PreAccepted:
+		r.took(BranchVoteAgain)
 		r.send(from, PreAcceptReply{ID: m.ID, Deps: in.deps})
 	case in.phase == Initial:
 		in.initial = m.Initial
@@ -56,6 +60,7 @@ func (r *Replica) onPreAccept(from int, m PreAccept) bool {
 		// is a dependency: PreAccepts that overtake each other would make an instance depend on
 		// later ones, or on itself (rule D2).
 		in.deps[in.column] = m.Initial[in.column]
+		r.tookEither(in.deps.Equal(m.Initial), BranchVoteEqual, BranchVoteRaised)
 		in.phase = PreAccepted
 		r.learn(in, m.Command)
 		r.save(in, true)
@@ -93,9 +98,11 @@ func (r *Replica) concludePreAccept(in *instance) {
 	switch {
 	case round.matching >= r.members.FastQuorum():
 		r.stats.Fast++
+		r.took(BranchFast)
 		r.decide(in, Ballot{}, in.value(), in.initial)
 	case round.votes.count() < r.members.SlowQuorum():
 	case round.matching+r.outstanding(round.votes|round.refusals) < r.members.FastQuorum():
+		r.took(BranchSlow)
 		r.takeSlowPath(in)
 	case round.patience == 0:
 		round.patience = r.now + min(r.timing.FastPathWait, r.now-round.began)
@@ -130,6 +137,7 @@ func (r *Replica) settleImpatient() {
 			continue
 		}
 		if r.outstanding(round.votes|round.refusals)+round.matching < r.members.FastQuorum() || r.now >= round.patience {
+			r.took(BranchSlowImpatient)
 			r.takeSlowPath(in)
 			continue
 		}

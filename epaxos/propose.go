@@ -32,6 +32,7 @@ type pending struct {
 func (r *Replica) Propose(now time.Duration, id ProposalID, request Request, footprint Footprint) error {
 	r.advance(now)
 	if r.admission.queued >= r.admission.limits.Queue {
+		r.took(BranchOverloaded)
 		return ErrOverloaded
 	}
 	command := &Command{Requests: []Request{request}, Footprint: footprint}
@@ -52,6 +53,7 @@ func (r *Replica) Cancel(id ProposalID) bool {
 	p.command = nil
 	p.line.cancel(p)
 	r.admission.queued--
+	r.took(BranchCancelled)
 	return true
 }
 
@@ -59,11 +61,13 @@ func (r *Replica) Cancel(id ProposalID) bool {
 func (r *Replica) admit(p *pending) {
 	a := &r.admission
 	if !a.room() {
+		r.took(BranchQueued)
 		a.enqueue(p)
 		a.queue.push(p)
 		return
 	}
 	if key := a.blocking(p.command.Footprint); key != nil {
+		r.took(BranchQueuedKey)
 		a.enqueue(p)
 		key.queue.push(p)
 		return
@@ -87,6 +91,7 @@ func (r *Replica) leadWaiting(first *pending, key *contended) {
 		key.queue.drop()
 		r.admission.take(next)
 		r.admission.reserve(next.command)
+		r.took(BranchGathered)
 	}
 	r.leadGroup(g)
 }
@@ -109,15 +114,20 @@ func (r *Replica) leadBatch() {
 		case len(batch) == 1 || !p.command.onePoint():
 			groups = append(groups, newGroup(p))
 		case r.cold(p.command):
-			if !packed.add(p, r.admission.limits.Pack) {
-				packed = newGroup(p)
-				groups = append(groups, packed)
+			if packed.add(p, r.admission.limits.Pack) {
+				r.took(BranchPacked)
+				continue
 			}
+			packed = newGroup(p)
+			groups = append(groups, packed)
 		default:
-			if key := p.command.key(); !hot[key].add(p, r.admission.limits.Gather) {
-				hot[key] = newGroup(p)
-				groups = append(groups, hot[key])
+			key := p.command.key()
+			if hot[key].add(p, r.admission.limits.Gather) {
+				r.took(BranchGatheredHot)
+				continue
 			}
+			hot[key] = newGroup(p)
+			groups = append(groups, hot[key])
 		}
 	}
 	for _, g := range groups {
@@ -278,8 +288,10 @@ func (r *Replica) proposeAgain(in *instance) {
 	}
 	r.stats.NoOps++
 	if in.proposals == nil {
+		r.took(BranchNoOpForgotten)
 		return
 	}
+	r.took(BranchProposedAgain)
 	p := &pending{command: in.command, proposals: in.proposals}
 	in.proposals = nil
 	r.stats.Reproposed += uint64(len(p.proposals))

@@ -30,10 +30,13 @@ func (r *Replica) onRecover(from int, m Recover) bool {
 	}
 	switch {
 	case in.phase == Committed:
+		r.took(BranchRecoverDecided)
 		r.sendDecision(from, in)
 	case m.Ballot.Less(in.promised):
+		r.took(BranchRecoverRefused)
 		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
 	default:
+		r.tookEither(in.promised == m.Ballot, BranchRecoverAgain, BranchRecoverPromise)
 		if in.promised != m.Ballot {
 			r.abandonBelow(in, m.Ballot)
 			in.promised = m.Ballot
@@ -62,7 +65,7 @@ func (r *Replica) report(in *instance) RecoverReply {
 
 func (r *Replica) onRecoverReply(from int, m RecoverReply) bool {
 	in := r.known(m.ID)
-	if in == nil || !r.validReport(&m) {
+	if in == nil || !r.validReport(&m) || m.Phase == Committed && in.contradicts(m.Accepted, m.Value, m.Deps) {
 		return false
 	}
 	round := in.round
@@ -103,6 +106,7 @@ func (r *Replica) countRecoverReply(in *instance, from int, reply *RecoverReply)
 func (r *Replica) selectValue(in *instance) {
 	round := in.round
 	choice := chooseValue(r.members, in.column, round.replies)
+	r.took(choice.line)
 	switch choice.kind {
 	case commitReported:
 		r.decide(in, choice.reply.Accepted, choice.reply.Value, choice.reply.Deps)
@@ -131,6 +135,7 @@ const (
 // choice is what the reports of a recovery quorum allow.
 type choice struct {
 	kind   choiceKind
+	line   Branch        // of Figure 3, that led to it
 	reply  *RecoverReply // the report the value comes from
 	quorum columns       // Q
 	equal  int           // |R|
@@ -139,7 +144,7 @@ type choice struct {
 // chooseValue is the decision of Figure 3, lines 51-57 and 80, as a function of the reports. The
 // leader is the column of the instance's own command leader.
 func chooseValue(members Membership, leader int, replies []*RecoverReply) choice {
-	c := choice{kind: acceptNoOp}
+	c := choice{kind: acceptNoOp, line: BranchLine80None}
 	var accepted, initial *RecoverReply
 	for column, reply := range replies {
 		if reply == nil {
@@ -148,23 +153,32 @@ func chooseValue(members Membership, leader int, replies []*RecoverReply) choice
 		c.quorum = c.quorum.with(column)
 		switch {
 		case reply.Phase == Committed:
-			return choice{kind: commitReported, reply: reply}
+			return choice{kind: commitReported, line: BranchLine54, reply: reply}
 		case reply.Phase == Accepted && (accepted == nil || accepted.Accepted.Less(reply.Accepted)):
 			accepted = reply
 		case reply.Phase == PreAccepted && reply.Deps.Equal(reply.Initial):
 			c.equal++
 			initial = reply
 		}
+		if reply.Phase == PreAccepted {
+			c.line = BranchLine80Few
+		}
 	}
 	switch {
 	case accepted != nil:
-		return choice{kind: acceptReported, reply: accepted}
+		c.kind, c.line, c.reply = acceptReported, BranchLine55, accepted
+		if accepted.Value.Kind == NoOp {
+			c.line = BranchLine55NoOp
+		}
 	case !members.Baseline() && c.quorum.has(leader):
 		// Line 56: a leader that had committed fast would have said so, and having promised it
 		// no longer can.
-		return c
+		c.line = BranchLine56
 	case initial != nil && c.equal >= c.quorum.count()-members.E:
-		c.kind, c.reply = validateInitial, initial
+		c.kind, c.line, c.reply = validateInitial, BranchLine57, initial
+		if c.quorum.has(leader) {
+			c.line = BranchLine57Leader
+		}
 	}
 	return c
 }
@@ -187,12 +201,14 @@ func (r *Replica) onRefusal(from int, m Refusal) bool {
 		// One that suspects this replica wrongly need not end what the others still decide.
 		round.refusals = round.refusals.with(from)
 		if round.votes.count()+r.outstanding(round.votes|round.refusals) >= r.members.SlowQuorum() {
+			r.took(BranchRefusedHoping)
 			if round.stage == preAccepting {
 				r.concludePreAccept(in)
 			}
 			return true
 		}
 	}
+	r.tookEither(round.ballot.IsZero(), BranchRefusedGivenUp, BranchRefused)
 	in.round = nil
 	in.notBefore = r.now + r.backOff()
 	return true

@@ -80,7 +80,7 @@ type Replica struct {
 
 	admission admission
 
-	forgotTold InstanceID                 // known to peers, and must be here; zero if none
+	forgotten  InstanceID                 // known to peers, and must be here; zero if none
 	restored   []*instance                // between Restore and Restored, in the order of their records
 	watch      fifo                       // undecided instances, by the time of their next look
 	impatient  []*instance                // slow quorum reached, fast path still possible
@@ -113,6 +113,7 @@ type Stats struct {
 	Refusals, Malformed, Fetched    uint64 // ballots refused to us; messages dropped; instances asked for
 	Forgotten                       uint64 // instances that everybody has executed, dropped here
 	Queued, InFlight, InFlightBytes int    // now
+	Branches                        Branches
 }
 
 // New makes a replica that has never run.
@@ -154,13 +155,16 @@ func New(config Config) (*Replica, error) {
 	return r, nil
 }
 
+// ErrOtherMembers is wrapped by the error of Restore about a record that was saved under another membership.
+var ErrOtherMembers = errors.New("the members are not those with which the log was written")
+
 // Restore replays one saved record. All records come in the order they were saved, before any
 // other input.
 func (r *Replica) Restore(record Record) error {
 	column, votes := r.members.Column(record.ID.Replica)
-	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 {
-		return fmt.Errorf("saved record of %v does not belong to epoch %d with voters %v",
-			record.ID, r.members.Epoch, r.members.Voters)
+	if !votes || record.ID.Epoch != r.members.Epoch || record.ID.Slot == 0 || record.ID.Slot > numberMax {
+		return fmt.Errorf("saved record of %v is of no voter of epoch %d, %v: %w",
+			record.ID, r.members.Epoch, r.members.Voters, ErrOtherMembers)
 	}
 	if r.isForgotten(record.ID) {
 		return nil // a later record lives in the same group
@@ -191,9 +195,12 @@ func (r *Replica) Restore(record Record) error {
 
 func (r *Replica) wellFormed(in *instance) error {
 	n := r.members.N()
-	badVector := func(d Dependencies) bool { return d != nil && len(d) != n }
-	if badVector(in.deps) || badVector(in.initial) || in.phase > Initial && in.deps == nil ||
-		in.promised.Less(in.accepted) {
+	otherLength := func(d Dependencies) bool { return d != nil && len(d) != n }
+	switch {
+	case otherLength(in.deps) || otherLength(in.initial):
+		return fmt.Errorf("saved record of %v has dependencies for %d voters, here are %d: %w",
+			in.id, max(len(in.deps), len(in.initial)), n, ErrOtherMembers)
+	case in.phase > Initial && in.deps == nil, in.promised.Less(in.accepted), in.promised.Number > ownNumberMax:
 		return fmt.Errorf("saved record of %v breaks an invariant of instances", in.id)
 	}
 	return nil
@@ -323,6 +330,9 @@ func (r *Replica) instance(id InstanceID, column int) *instance {
 // numberMax bounds slots and the numbers of ballots that a peer may name. Nobody counts that far, and
 // the one after the greatest number would be 0: a promise that goes back.
 const numberMax = 1 << 62
+
+// ownNumberMax bounds the ballots in the own log: those of peers, and own ones above them.
+const ownNumberMax = 2 * numberMax
 
 // locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch, or was
 // forgotten.

@@ -30,13 +30,17 @@ func (r *Replica) onValidate(from int, m Validate) bool {
 	}
 	switch {
 	case in.phase == Committed:
+		r.took(BranchValidateDecided)
 		r.sendDecision(from, in)
 	case m.Ballot.Less(in.promised):
+		r.took(BranchValidateRefused)
 		r.send(from, Refusal{ID: m.ID, Promised: in.promised})
 	case in.promised != m.Ballot || in.phase == Accepted:
 		// A copy that comes after the Accept of its own ballot must not touch the value: it would
 		// bring back a command that was accepted as a no-op (rule V4).
+		r.took(BranchValidateAccepted)
 	default:
+		r.tookEither(in.phase == Initial, BranchValidateInstall, BranchValidateVoted)
 		against := r.installInitial(in, m.Command, m.Initial)
 		r.send(from, ValidateReply{ID: m.ID, Ballot: m.Ballot, Conflicts: against})
 	}
@@ -61,24 +65,35 @@ func (r *Replica) installInitial(in *instance, command *Command, initial Depende
 		if other == nil || other == in {
 			continue
 		}
-		if conflict, stands := standsAgainst(in, other); stands {
+		conflict, branch := standsAgainst(in, other)
+		r.took(branch)
+		if branch == BranchStandsCommitted || branch == BranchStandsPending {
 			against = append(against, conflict)
 		}
 	}
 	return against
 }
 
-// standsAgainst reports whether other, which interferes and is not among the initial dependencies of
-// in, rules out that in was decided with them.
-func standsAgainst(in, other *instance) (Conflict, bool) {
-	if other.phase == Committed {
-		stands := !other.noOp && !other.deps.Covers(in.column, in.id.Slot)
-		return Conflict{ID: other.id, Committed: true}, stands
+// standsAgainst says whether other, which interferes and is not among the initial dependencies of in,
+// rules out that in was decided with them.
+func standsAgainst(in, other *instance) (Conflict, Branch) {
+	conflict := Conflict{ID: other.id, Committed: other.phase == Committed}
+	switch {
+	case conflict.Committed && other.noOp:
+		return conflict, BranchStandsNoOp
+	case conflict.Committed && other.deps.Covers(in.column, in.id.Slot):
+		return conflict, BranchStandsCovers
+	case conflict.Committed:
+		return conflict, BranchStandsCommitted
+	case other.initial == nil:
+		// It was never pre-accepted or validated here, so this replica belongs to none of its witness
+		// quorums.
+		return conflict, BranchStandsUnknown
+	case other.initial.Covers(in.column, in.id.Slot):
+		return conflict, BranchStandsCovers
+	default:
+		return conflict, BranchStandsPending
 	}
-	// Without its initial dependencies the other was never pre-accepted or validated here, so this
-	// replica belongs to none of its witness quorums.
-	stands := other.initial != nil && !other.initial.Covers(in.column, in.id.Slot)
-	return Conflict{ID: other.id}, stands
 }
 
 func (r *Replica) onValidateReply(from int, m ValidateReply) bool {
@@ -111,6 +126,7 @@ func (r *Replica) concludeValidation(in *instance) {
 	}
 	round.against = slices.DeleteFunc(distinct(round.against), func(c Conflict) bool { return r.isStable(c.ID) })
 	if len(round.against) == 0 {
+		r.took(BranchLine63)
 		r.propose(in, round.ballot, round.value, round.deps)
 		return
 	}
@@ -119,6 +135,7 @@ func (r *Replica) concludeValidation(in *instance) {
 		return
 	}
 	r.stats.Waits++
+	r.took(BranchLine68)
 	round.stage, round.sent = awaiting, r.now
 	for _, c := range round.against {
 		r.want(c.ID)
@@ -139,11 +156,18 @@ func (r *Replica) concludeValidation(in *instance) {
 // would have depended on this instance.
 func (r *Replica) ruledOut(round *round) bool {
 	fewest := round.equal == round.quorum.count()-r.members.E
+	outside := false
 	for _, c := range round.against {
 		leader, _ := r.members.Column(c.ID.Replica)
-		if c.Committed || !r.members.Baseline() && fewest && !round.quorum.has(leader) {
+		if c.Committed {
+			r.took(BranchLine65)
 			return true
 		}
+		outside = outside || !round.quorum.has(leader)
+	}
+	if outside && fewest && !r.members.Baseline() {
+		r.took(BranchLine66)
+		return true
 	}
 	return false
 }
@@ -205,12 +229,17 @@ func (r *Replica) concludeAwaiting(in *instance) {
 		case other == nil:
 		case other.phase == Committed && (other.noOp || other.deps.Covers(in.column, in.id.Slot)):
 			harmless++
-		case other.phase == Committed, r.waitsTooManifold(other):
+		case other.phase == Committed:
+			r.took(BranchLine70)
+			r.proposeNoOp(in)
+			return
+		case r.waitsTooManifold(other):
 			r.proposeNoOp(in)
 			return
 		}
 	}
 	if harmless == len(round.against) {
+		r.took(BranchLine72)
 		r.propose(in, round.ballot, round.value, round.deps)
 	}
 }
@@ -221,7 +250,16 @@ func (r *Replica) waitsTooManifold(other *instance) bool {
 	if other.waiting == 0 {
 		return false
 	}
-	return r.members.Baseline() || other.waiting > r.members.SlowQuorum()-r.members.E
+	switch {
+	case r.members.Baseline():
+		r.took(BranchLine74Baseline)
+		return true
+	case other.waiting > r.members.SlowQuorum()-r.members.E:
+		r.took(BranchLine74)
+		return true
+	}
+	r.took(BranchLine74Few)
+	return false
 }
 
 // concludeLate is lines 76-79: a report from outside the quorum that settles the matter. Without
@@ -234,11 +272,17 @@ func (r *Replica) concludeLate(in *instance) bool {
 		}
 		switch {
 		case reply.Phase == Committed:
+			r.took(BranchLine76)
 			r.decide(in, reply.Accepted, reply.Value, reply.Deps)
 		case reply.Phase == Accepted:
+			r.took(BranchLine77)
 			r.propose(in, round.ballot, reply.Value, reply.Deps)
 		case column == in.column && !r.members.Baseline():
+			r.took(BranchLine78)
 			r.proposeNoOp(in)
+		case column == in.column:
+			r.took(BranchLine78Baseline)
+			continue
 		default:
 			continue
 		}

@@ -16,11 +16,11 @@ const (
 
 // watermarks is how far all replicas have come, column by column.
 //
-// Invariants: forgotten <= truncated <= stable <= the executed of every replica; none decreases.
+// Invariants: dropped <= truncated <= stable <= the executed of every replica; none decreases.
 type watermarks struct {
 	stable    Dependencies // S: the lowest E of all voters, as last heard
 	truncated Dependencies // G: the lowest S of all voters, as last heard
-	forgotten Dependencies // what has left the table; reaches truncated over some ticks
+	dropped   Dependencies // what has left the table; reaches truncated over some ticks
 	swept     Dependencies // floor at which the running or last round through the index began
 	sweeping  bool
 }
@@ -28,7 +28,7 @@ type watermarks struct {
 func newWatermarks(n int) watermarks {
 	return watermarks{
 		stable: make(Dependencies, n), truncated: make(Dependencies, n),
-		forgotten: make(Dependencies, n), swept: make(Dependencies, n),
+		dropped: make(Dependencies, n), swept: make(Dependencies, n),
 	}
 }
 
@@ -40,7 +40,7 @@ func (r *Replica) RestoreTruncated(floor Dependencies) error {
 	}
 	w := &r.watermarks
 	for _, vector := range []Dependencies{
-		w.stable, w.truncated, w.forgotten, w.swept, r.tops, r.decided, r.executed, r.passed,
+		w.stable, w.truncated, w.dropped, w.swept, r.tops, r.decided, r.executed, r.passed,
 	} {
 		vector.Raise(floor)
 	}
@@ -78,14 +78,14 @@ func (r *Replica) raiseWatermarks() {
 func (r *Replica) forget() {
 	w := &r.watermarks
 	left := forgetMax
-	for column := range w.forgotten {
-		for ; w.forgotten[column] < w.truncated[column] && left > 0; left-- {
-			slot := w.forgotten[column] + 1
+	for column := range w.dropped {
+		for ; w.dropped[column] < w.truncated[column] && left > 0; left-- {
+			slot := w.dropped[column] + 1
 			if in := r.instances.at(column, slot); in == nil || in.phase != Committed {
 				panic(fmt.Sprintf("invariant: %v is to be forgotten and not decided", r.members.ID(column, slot)))
 			}
 			r.instances.drop(column, slot)
-			w.forgotten[column] = slot
+			w.dropped[column] = slot
 			r.stats.Forgotten++
 		}
 	}
@@ -101,13 +101,13 @@ func (r *Replica) forget() {
 
 // rested reports whether everything that may be forgotten is.
 func (w *watermarks) rested() bool {
-	return !w.sweeping && w.swept.Equal(w.truncated) && w.forgotten.Equal(w.truncated)
+	return !w.sweeping && w.swept.Equal(w.truncated) && w.dropped.Equal(w.truncated)
 }
 
 // isForgotten reports whether an instance was dropped here. Every voter has executed it.
 func (r *Replica) isForgotten(id InstanceID) bool {
 	column, votes := r.members.Column(id.Replica)
-	return votes && id.Epoch == r.members.Epoch && id.Slot != 0 && r.forgotten.Covers(column, id.Slot)
+	return votes && id.Epoch == r.members.Epoch && id.Slot != 0 && r.dropped.Covers(column, id.Slot)
 }
 
 // isStable reports whether all voters have executed an instance of this epoch.
@@ -133,7 +133,7 @@ func (r *Replica) onTruncated(m Truncated) bool {
 		return false
 	}
 	if !r.executed.Covers(column, m.ID.Slot) {
-		r.forgotTold = m.ID
+		r.forgotten = m.ID
 	}
 	return true
 }

@@ -10,8 +10,8 @@ import (
 // The part of the random checker that is about watermarks: replicas tell what they have executed, forget
 // it in memory and on disk, and replay after a crash from the state that they had saved.
 
-// applied is the state that a replica has saved: which commands it has executed, in which order.
-type applied struct {
+// durable is the state that a replica has saved: which commands it has executed, in which order.
+type durable struct {
 	order     []epaxos.InstanceID
 	marks     []epaxos.InstanceID // no-ops too
 	floor     epaxos.Dependencies // records at or below are deleted; nil if none are
@@ -25,18 +25,23 @@ func (c *cluster) restore(s *site) {
 		s.graph.Restore(id)
 	}
 	s.order, s.durable.unwritten = slices.Clone(s.durable.order), nil
+	for _, id := range s.order {
+		for _, request := range c.commands[id].Requests {
+			s.applied[request.Number] = true
+		}
+	}
 	if s.durable.floor != nil {
 		if err := s.replica.RestoreTruncated(s.durable.floor); err != nil {
-			c.fail("restore: %v", err)
+			c.violated("integrity", "restore: %v", err)
 		}
 	}
 	for _, record := range s.disk.synced {
 		if err := s.replica.Restore(record); err != nil {
-			c.fail("restore: %v", err)
+			c.violated("integrity", "restore: %v", err)
 		}
 	}
 	if err := s.replica.Restored(c.now); err != nil {
-		c.fail("restore: %v", err)
+		c.violated("integrity", "restore: %v", err)
 	}
 	s.replica.ExecutedDurably(s.graph.Executed())
 }
@@ -119,7 +124,7 @@ func (c *cluster) checkTruncated() {
 		}
 		w := s.replica.Watermarks()
 		if !w.Stable.CoversAll(w.Truncated) || !c.progress.stable.CoversAll(w.Stable) {
-			c.fail("violation of agreement: r%d forgets up to %v, has stable %v, executed by all is %v",
+			c.violated("agreement", "r%d forgets up to %v, has stable %v, executed by all is %v",
 				c.members.Voters[i], w.Truncated, w.Stable, c.progress.stable)
 		}
 	}

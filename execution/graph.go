@@ -36,6 +36,8 @@ type Graph struct {
 	path  []frame   // the depth-first path of the running search
 	stack []*vertex // vertices seen by it whose component is not complete
 	chain []*vertex // scratch of stuck
+
+	branches Branches
 }
 
 // vertex is a known instance that was not executed yet.
@@ -93,6 +95,7 @@ func (g *Graph) Restore(id epaxos.InstanceID) {
 	}
 	c := &g.columns[column]
 	if c.at(id.Slot) == nil {
+		g.took(BranchRestored)
 		c.set(id.Slot, executed)
 		g.advance(c)
 	}
@@ -102,6 +105,9 @@ func (g *Graph) Restore(id epaxos.InstanceID) {
 func (g *Graph) RestorePrefix(prefix epaxos.Dependencies) {
 	for i := range g.columns {
 		if i < len(prefix) {
+			if prefix[i] > g.columns[i].executed {
+				g.took(BranchRestoredPrefix)
+			}
 			g.columns[i].skip(prefix[i])
 			g.advance(&g.columns[i])
 		}
@@ -112,7 +118,11 @@ func (g *Graph) RestorePrefix(prefix epaxos.Dependencies) {
 // changes nothing.
 func (g *Graph) Learn(id epaxos.InstanceID, cmd *epaxos.Command) {
 	column, ok := g.place(id)
-	if !ok || cmd == nil || g.columns[column].at(id.Slot) != nil {
+	if !ok || cmd == nil {
+		return
+	}
+	if g.columns[column].at(id.Slot) != nil {
+		g.took(BranchLearnAgain)
 		return
 	}
 	g.add(&vertex{id: id, column: column, command: cmd, state: undecided})
@@ -126,6 +136,7 @@ func (g *Graph) Commit(id epaxos.InstanceID, cmd *epaxos.Command, deps epaxos.De
 	}
 	v := g.columns[column].at(id.Slot)
 	if v != nil && v.state != undecided {
+		g.took(BranchCommitAgain)
 		return
 	}
 	if cmd == nil {
@@ -133,6 +144,7 @@ func (g *Graph) Commit(id epaxos.InstanceID, cmd *epaxos.Command, deps epaxos.De
 		return
 	}
 	if v == nil {
+		g.took(BranchCommitUnknown)
 		v = &vertex{id: id, column: column, command: cmd, state: undecided}
 		g.add(v)
 	}
@@ -265,7 +277,10 @@ func (g *Graph) add(v *vertex) {
 func (g *Graph) skip(id epaxos.InstanceID, column int, known *vertex) {
 	c := &g.columns[column]
 	c.set(id.Slot, executed)
-	if known != nil {
+	if known == nil {
+		g.took(BranchNoOpUnknown)
+	} else {
+		g.took(BranchNoOpKnown)
 		known.state = done
 		known.freed++
 		g.detach(known)

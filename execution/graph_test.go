@@ -2,14 +2,14 @@ package execution
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 )
 
-// story drives a graph and writes down what executes, components in brackets.
+// story drives a graph and writes down what executes, components in brackets. Stories without numbers in
+// them are in testdata, as scripts.
 type story struct {
 	t     *testing.T
 	graph *Graph
@@ -23,10 +23,6 @@ func (s *story) learn(replica, slot int, keys ...string) {
 
 func (s *story) commit(replica, slot int, deps epaxos.Dependencies, keys ...string) {
 	s.graph.Commit(id(replica, slot), writes(keys...), deps)
-}
-
-func (s *story) noop(replica, slot int) {
-	s.graph.Commit(id(replica, slot), nil, epaxos.Dependencies{0, 0, 0})
 }
 
 // expect compares what executes now with "1.1 [1.2 3.1]".
@@ -47,99 +43,6 @@ func (s *story) expect(want string) {
 	if got := strings.Join(components, " "); got != want {
 		s.t.Errorf("executed %q, want %q", got, want)
 	}
-}
-
-func (s *story) blocked(want ...epaxos.InstanceID) {
-	s.t.Helper()
-	if got := s.graph.Blocked(); !slices.Equal(got, want) {
-		s.t.Errorf("blocked by %v, want %v", got, want)
-	}
-}
-
-// TestUndecidedButDifferent: what does not interfere is passed by, decided or not.
-func TestUndecidedButDifferent(t *testing.T) {
-	s := newStory(t)
-	s.learn(1, 1, "other")
-	s.learn(1, 2, "k")
-	s.commit(2, 1, epaxos.Dependencies{1, 0, 0}, "k")
-	s.expect("2.1")
-	s.commit(2, 2, epaxos.Dependencies{2, 1, 0}, "k")
-	s.expect("")
-	s.blocked(id(1, 2))
-	s.commit(1, 2, epaxos.Dependencies{1, 0, 0}, "k")
-	s.expect("1.2 2.2")
-	s.blocked()
-}
-
-// TestUnknownMustBeLearned: an unknown slot below the vector blocks until it is known, and no longer.
-func TestUnknownMustBeLearned(t *testing.T) {
-	s := newStory(t)
-	s.learn(1, 2, "other")
-	s.commit(2, 1, epaxos.Dependencies{3, 0, 0}, "k")
-	s.expect("")
-	s.blocked(id(1, 1), id(1, 3))
-	s.learn(1, 1, "other")
-	s.blocked(id(1, 3))
-	s.learn(1, 3, "other")
-	s.expect("2.1")
-}
-
-// TestNoopReleases: an instance that was known with an interfering command and became a no-op is no
-// dependency any more; nor is it a vertex.
-func TestNoopReleases(t *testing.T) {
-	s := newStory(t)
-	s.learn(1, 1, "k")
-	s.commit(2, 1, epaxos.Dependencies{1, 0, 0}, "k")
-	s.expect("")
-	s.noop(1, 1)
-	s.expect("2.1")
-	if got := s.graph.TakeExecuted(); !slices.Equal(got, []epaxos.InstanceID{id(1, 1), id(2, 1)}) {
-		t.Errorf("marked %v", got)
-	}
-	if got := s.graph.TakeExecuted(); got != nil {
-		t.Errorf("marked again: %v", got)
-	}
-}
-
-// TestComponentByIDs: commands that depend on each other execute by slot, then replica.
-func TestComponentByIDs(t *testing.T) {
-	s := newStory(t)
-	all := epaxos.Dependencies{2, 1, 1}
-	s.commit(1, 2, all, "k")
-	s.commit(3, 1, all, "k")
-	s.commit(2, 1, all, "k")
-	s.expect("")
-	s.commit(1, 1, all, "k")
-	s.expect("[1.1 2.1 3.1 1.2]")
-}
-
-// TestDependencyBeforeID: outside a component the ids do not matter.
-func TestDependencyBeforeID(t *testing.T) {
-	s := newStory(t)
-	s.commit(1, 1, epaxos.Dependencies{0, 0, 1}, "k")
-	s.commit(3, 1, epaxos.Dependencies{0, 0, 0}, "k")
-	s.expect("3.1 1.1")
-}
-
-// TestMissingTwice: 1.1 is missing first as undecided and then for the unknown 3.3, and in between
-// 2.1, which waited for it, has turned to 1.2. To 3.1, which waits for 2.1, the second time must not
-// look like the first: 2.1 would take it for stuck, and the two would wait for each other for ever.
-func TestMissingTwice(t *testing.T) {
-	s := newStory(t)
-	s.learn(1, 1, "b")
-	s.commit(2, 1, epaxos.Dependencies{2, 0, 1}, "c", "a", "b", "x")
-	s.commit(3, 1, epaxos.Dependencies{0, 1, 0}, "a")
-	s.commit(1, 2, epaxos.Dependencies{0, 0, 2}, "c")
-	s.expect("")
-	s.commit(2, 2, epaxos.Dependencies{0, 1, 0}, "x")
-	s.commit(1, 1, epaxos.Dependencies{0, 0, 3}, "b")
-	s.expect("")
-	s.blocked(id(3, 2), id(3, 3))
-	s.learn(3, 2, "other")
-	s.expect("1.2")
-	s.blocked(id(3, 3))
-	s.learn(3, 3, "other")
-	s.expect("1.1 [2.1 3.1] 2.2")
 }
 
 // TestListForgetsFromTheMiddle: of a list that a search has seen a later part of, what was ordered
@@ -167,21 +70,6 @@ func TestListForgetsFromTheMiddle(t *testing.T) {
 	if got := l.lowest(4); got != 2 || l.highest(4).id.Slot != 3 {
 		t.Errorf("lowest of the last one: %d, want 2", got)
 	}
-}
-
-// TestMarksFollowNext: a caller that stops between components has marks for what it was handed only.
-func TestMarksFollowNext(t *testing.T) {
-	s := newStory(t)
-	s.commit(1, 2, epaxos.Dependencies{1, 0, 0}, "k")
-	s.commit(1, 1, epaxos.Dependencies{0, 0, 0}, "k")
-	s.graph.Next()
-	if got := s.graph.TakeExecuted(); !slices.Equal(got, []epaxos.InstanceID{id(1, 1)}) {
-		t.Errorf("marked %v after one component", got)
-	}
-	if got := s.graph.Executed(); got[0] != 1 || s.graph.IsExecuted(id(1, 2)) || s.graph.Pending() != 1 {
-		t.Errorf("executed %v, pending %d after one of two components", got, s.graph.Pending())
-	}
-	s.expect("1.2")
 }
 
 // TestForeignInstancesAreIgnored: other epochs, other replicas, no slot.

@@ -21,6 +21,7 @@ type frame struct {
 func (g *Graph) search(root *vertex) {
 	g.round++
 	if g.covered(root) {
+		g.took(BranchCovered)
 		g.stack = append(g.stack, root)
 		g.order(0)
 		return
@@ -32,6 +33,9 @@ func (g *Graph) search(root *vertex) {
 		case next == nil:
 			g.leave()
 		case g.stuck(next):
+			if !next.missing() {
+				g.took(BranchWaitStuck)
+			}
 			g.wait(next)
 			stopped = true
 		default:
@@ -53,6 +57,9 @@ func (g *Graph) covered(v *vertex) bool {
 
 // visit puts a vertex on the path. It reports whether the search stops, because something is missing.
 func (g *Graph) visit(v *vertex) (stopped bool) {
+	if v.state == waiting {
+		g.took(BranchThrough)
+	}
 	v.state, v.on, v.root = visiting, nil, root{}
 	v.index = int32(len(g.stack))
 	v.low = v.index
@@ -60,6 +67,7 @@ func (g *Graph) visit(v *vertex) (stopped bool) {
 	g.path = append(g.path, frame{v: v})
 	for i := range g.columns {
 		if c := &g.columns[i]; at(v.deps, i) > c.known {
+			g.took(BranchWaitUnknown)
 			c.gaps.push(v.deps[i], v)
 			v.gap, v.state = true, waiting
 			g.stack = g.stack[:len(g.stack)-1]
@@ -68,6 +76,7 @@ func (g *Graph) visit(v *vertex) (stopped bool) {
 		}
 	}
 	if missing := g.nearest(v); missing != nil {
+		g.took(BranchWaitNearest)
 		g.wait(missing)
 		return true
 	}
@@ -101,6 +110,7 @@ func (g *Graph) dependency(f *frame) *vertex {
 		for ; f.track < len(v.keys[f.key].tracks); f.track++ {
 			t := &v.keys[f.key].tracks[f.track]
 			if t.mode.CommutesWith(mode) {
+				g.took(BranchSkipCommuting)
 				continue
 			}
 			limit := at(v.deps, t.column)
@@ -126,12 +136,17 @@ func (g *Graph) wideDependency(f *frame) *vertex {
 			if w == nil {
 				break
 			}
-			if w != v && v.command.Footprint.Interferes(w.command.Footprint) {
+			switch {
+			case w == v:
+			case v.command.Footprint.Interferes(w.command.Footprint):
+				g.took(BranchWide)
 				if w.state != visiting {
 					f.slot = w.id.Slot // its low comes back to v when the search leaves it
 					return w
 				}
 				v.low = min(v.low, w.index)
+			default:
+				g.took(BranchSkipWide)
 			}
 			f.slot = w.id.Slot
 		}
@@ -165,6 +180,11 @@ func (g *Graph) leave() {
 	v := g.path[len(g.path)-1].v
 	g.path = g.path[:len(g.path)-1]
 	if v.low == v.index {
+		if int(v.index) == len(g.stack)-1 {
+			g.took(BranchSingle)
+		} else {
+			g.took(BranchMany)
+		}
 		g.order(int(v.index))
 		return
 	}
@@ -199,6 +219,9 @@ func (g *Graph) wait(on *vertex) {
 	if on.missing() {
 		end = root{v: on, freed: on.freed}
 	}
+	if on.state == undecided {
+		g.took(BranchWaitUndecided)
+	}
 	if on.state == undecided && !on.blocker {
 		on.blocker = true
 		if len(g.blockers) == cap(g.blockers) {
@@ -218,6 +241,7 @@ func (g *Graph) wait(on *vertex) {
 func (g *Graph) wake(v *vertex) {
 	for _, w := range v.waiters {
 		if w.state == waiting && w.on == v {
+			g.took(BranchTriedAgain)
 			w.state, w.on, w.root = queued, nil, root{}
 			g.queue.push(w)
 		}

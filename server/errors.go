@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 
+	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -20,6 +21,8 @@ var (
 	ErrForeign = storage.ErrForeign
 	// ErrFormat: the directory was written in a format that this program does not read.
 	ErrFormat = storage.ErrFormat
+	// ErrOtherMembers: the directory was written under another membership.
+	ErrOtherMembers = epaxos.ErrOtherMembers
 	// ErrEmpty: there is no directory of a replica.
 	ErrEmpty = storage.ErrEmpty
 	// ErrNoSpace: free disk space is below the reserve.

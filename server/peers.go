@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/transport"
@@ -92,10 +94,24 @@ func (s *Server) checkHello(from epaxos.ReplicaID, body []byte) error {
 func (s *Server) receive(from epaxos.ReplicaID, body []byte) {
 	header, messages, err := wire.DecodeFrame(body)
 	if err != nil {
-		s.log.Warn("a peer sent a malformed frame", "peer", from, "error", err)
+		s.complain(from, err)
 		return
 	}
 	s.inbox.frame(frame{from: from, header: header, messages: messages, bytes: len(body)})
+}
+
+// complainEvery bounds what a peer can make a replica write to its log.
+const complainEvery = time.Second
+
+// complain tells of a frame that cannot be read, which counts as lost.
+func (s *Server) complain(from epaxos.ReplicaID, err error) {
+	count := s.unreadable.Add(1)
+	now, last := int64(s.now()), s.complained.Load()
+	if last != 0 && now-last < int64(complainEvery) || !s.complained.CompareAndSwap(last, now) {
+		return
+	}
+	s.log.Warn("dropped a frame that cannot be read; let all replicas run versions of one format, and report it "+
+		"if they do", "peer", from, "error", err, "unreadable_so_far", count)
 }
 
 func (s *Server) peerUp(peer epaxos.ReplicaID, _ []byte) { s.log.Info("peer is up", "peer", peer) }

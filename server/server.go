@@ -37,6 +37,9 @@ type Server struct {
 	calls   calls
 	out     outbox
 
+	unreadable atomic.Uint64 // frames of peers that did not decode
+	complained atomic.Int64  // when the log last told of one
+
 	status   atomic.Pointer[Status]
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup // accepting clients
@@ -55,7 +58,8 @@ const (
 )
 
 // errWrongReplica: the hello does not fit the certificate.
-var errWrongReplica = errors.New("the hello names another replica than the certificate")
+var errWrongReplica = errors.New("the hello names another replica than the certificate: let replica, tls.cert " +
+	"and dir in its configuration be of one replica")
 
 // Open starts a replica on its data directory. It returns once the directory is read and the port
 // is open; see Status.Admitted for when the replica takes part. The state machine must be the one that

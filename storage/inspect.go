@@ -134,8 +134,6 @@ func verifyTables(o Options, log badger.Logger) error {
 	return nil
 }
 
-// verifyTable checks the index of a table, and each block that the index names. A table is: blocks,
-// index, length of the index (4 bytes), checksum of the index, length of that checksum (4).
 func verifyTable(path string) error {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -144,6 +142,12 @@ func verifyTable(path string) error {
 	if err != nil {
 		return fmt.Errorf("storage: verify: %w", err)
 	}
+	return verifyTableData(data)
+}
+
+// verifyTableData checks the index of a table, and each block that the index names. A table is: blocks,
+// index, length of the index (4 bytes), checksum of the index, length of that checksum (4).
+func verifyTableData(data []byte) error {
 	rest, sum, ok := cutTail(data)
 	if !ok {
 		return fmt.Errorf("%w: it is cut short", ErrDamaged)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -58,25 +59,31 @@ func openMark(dir string) (*mark, error) {
 	return m, nil
 }
 
-func (m *mark) read() error {
+func (m *mark) read() (err error) {
+	m.number, m.moves, err = readMark(m.file)
+	return err
+}
+
+// readMark returns the newer of the two slots that fit their checksums.
+func readMark(file io.ReaderAt) (number, moves uint64, err error) {
 	valid := false
 	for slot := range int64(2) {
 		var b [markSlotBytes]byte
-		if _, err := m.file.ReadAt(b[:], slot*markSlotSpacing); err != nil {
+		if _, err := file.ReadAt(b[:], slot*markSlotSpacing); err != nil {
 			continue // a slot that cannot be read is a slot that does not count
 		}
 		if binary.BigEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], crcState) {
 			continue
 		}
-		if moves := binary.BigEndian.Uint64(b[8:]); !valid || moves > m.moves {
-			m.number, m.moves = binary.BigEndian.Uint64(b[:]), moves
+		if m := binary.BigEndian.Uint64(b[8:]); !valid || m > moves {
+			number, moves = binary.BigEndian.Uint64(b[:]), m
 		}
 		valid = true
 	}
 	if !valid {
-		return fmt.Errorf("%w: neither slot of file %s fits its checksum", ErrDamaged, markName)
+		return 0, 0, fmt.Errorf("%w: neither slot of file %s fits its checksum", ErrDamaged, markName)
 	}
-	return nil
+	return number, moves, nil
 }
 
 // move raises the mark to number, whose group must be durable already: a mark ahead of the log would

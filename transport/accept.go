@@ -108,7 +108,11 @@ func (p *peer) receive(conn *quic.Conn) error {
 	// of this lane delivers nothing more.
 	p.register(number, conn)
 	defer p.unregister(number, conn)
-	answer := appendFrame(nil, frameHello, []byte{byte(number)}, config.Hello(p.member.Replica))
+	own := config.Hello(p.member.Replica)
+	if len(own) == 0 {
+		return errNothingToSay
+	}
+	answer := appendFrame(nil, frameHello, []byte{byte(number)}, own)
 	if _, err := stream.Write(answer); err != nil {
 		return err
 	}

@@ -39,7 +39,8 @@ type Config struct {
 	// ResetKey makes stateless resets. The same key across restarts lets peers notice them at once.
 	ResetKey [32]byte
 
-	// Hello makes the first frame to a peer: at most HelloBytesMax bytes, anew per connection.
+	// Hello makes the first frame to a peer: at most HelloBytesMax bytes, anew per connection. Nothing
+	// means that this replica is stopping: the connection is not made.
 	Hello func(to epaxos.ReplicaID) []byte
 	// CheckHello judges a peer's hello, valid during the call. An error refuses the connection; its
 	// text is sent to the peer as the reason.

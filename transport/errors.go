@@ -72,6 +72,10 @@ type refusal struct{ err error }
 func (e refusal) Error() string { return "refused the peer's hello: " + e.err.Error() }
 func (e refusal) Unwrap() error { return e.err }
 
+// errNothingToSay ends a connection for which Hello returned nothing: the host is about to close, and an
+// empty hello would look to the peer like that of a broken replica.
+var errNothingToSay = errors.New("this replica is stopping")
+
 // codeFor is the code under which a connection ends that failed here with err.
 func codeFor(err error) CloseCode {
 	var broken protocolError

@@ -7,6 +7,8 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+
+	"github.com/264bc8cf/epaxos/internal/hostile"
 )
 
 // A stream may hand its bytes over in any pieces.
@@ -83,11 +85,21 @@ func TestALargeFrameDoesNotPinItsMemory(t *testing.T) {
 	}
 }
 
+// FuzzFrameReader: the frames are what the stream holds, however it is cut, and none is longer than allowed.
 func FuzzFrameReader(f *testing.F) {
 	f.Add(appendFrame(nil, frameData, []byte("body")))
+	f.Add(appendFrame(appendFrame(nil, frameHeartbeat, make([]byte, heartbeatBytes)), frameEcho))
 	f.Add(binary.BigEndian.AppendUint32(nil, 1<<32-1))
+	f.Add(make([]byte, 4))
+	f.Add(append(binary.BigEndian.AppendUint32(nil, 1001), make([]byte, 1001)...))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		const bodyMax = 1000
+		hostile.Cheap(t, 4, len(stream)+readBufferBytes/4, func() { // the first buffer is there before the first byte
+			frames := newFrameReader(bytes.NewReader(stream), 1<<20)
+			for _, _, err := frames.next(); err == nil; {
+				_, _, err = frames.next()
+			}
+		})
 		frames := newFrameReader(iotest.OneByteReader(bytes.NewReader(stream)), bodyMax)
 		var again []byte
 		for {
@@ -96,12 +108,32 @@ func FuzzFrameReader(f *testing.F) {
 				break
 			}
 			if len(body) > bodyMax {
-				t.Fatalf("a body of %d bytes", len(body))
+				t.Fatalf("violation of boundedness: a body of %d bytes", len(body))
 			}
 			again = appendFrame(again, kind, body)
 		}
 		if !bytes.HasPrefix(stream, again) {
-			t.Fatal("the frames are not what the stream holds")
+			t.Fatal("violation of integrity: the frames are not what the stream holds")
+		}
+	})
+}
+
+// FuzzReadHello: a first frame is a hello for a lane that exists, or the peer is told what is wrong with it.
+func FuzzReadHello(f *testing.F) {
+	f.Add(appendFrame(nil, frameHello, []byte{0}, []byte("hello")))
+	f.Add(appendFrame(nil, frameHello, []byte{LanesMax}, []byte("hello")))
+	f.Add(appendFrame(nil, frameHello))
+	f.Add(appendFrame(nil, frameData, []byte("data")))
+	f.Add(appendFrame(nil, frameHello, make([]byte, HelloBytesMax+2)))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		lane, hello, err := readHello(newFrameReader(bytes.NewReader(stream), 1+HelloBytesMax))
+		switch {
+		case err == nil && (lane < 0 || lane >= LanesMax || len(hello) > HelloBytesMax):
+			t.Errorf("violation of boundedness: a hello of %d bytes on lane %d", len(hello), lane)
+		case err == nil && !bytes.HasPrefix(stream, appendFrame(nil, frameHello, []byte{byte(lane)}, hello)):
+			t.Error("violation of integrity: the hello is not what the stream holds")
+		case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && codeFor(err) != CloseProtocol:
+			t.Errorf("violation of integrity: the peer is not told of %v", err)
 		}
 	})
 }

@@ -223,6 +223,25 @@ func TestTheRefusalOfAHelloIsToldByName(t *testing.T) {
 	}
 }
 
+// A replica that is stopping has no hello. Its peers must not take it for one that sends malformed ones.
+func TestAStoppingReplicaSaysSo(t *testing.T) {
+	bed := newBed(t, 2)
+	one := bed.start(1, func(c *Config) {
+		c.Hello = func(epaxos.ReplicaID) []byte { return nil }
+	})
+	two := bed.start(2, func(c *Config) {
+		c.CheckHello = func(_ epaxos.ReplicaID, hello []byte) error {
+			t.Errorf("a replica without a hello sent %q", hello)
+			return nil
+		}
+	})
+	awaitError(t, one, 2, "this replica is stopping")
+	awaitError(t, two, 1, "shutting down: \"this replica is stopping\"")
+	if len(one.ups)+len(two.ups) != 0 {
+		t.Error("a peer came up although there was no hello")
+	}
+}
+
 // awaitError waits until a replica's last error about a peer contains text.
 func awaitError(t *testing.T, r *replica, peer epaxos.ReplicaID, text string) {
 	t.Helper()

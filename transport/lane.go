@@ -196,7 +196,10 @@ func (l *lane) greet(conn *quic.Conn) (*quic.Stream, *frameReader, error) {
 	config := &l.peer.host.config
 	id := l.peer.member.Replica
 	hello := config.Hello(id)
-	if len(hello) > HelloBytesMax {
+	switch {
+	case len(hello) == 0:
+		return nil, nil, errNothingToSay
+	case len(hello) > HelloBytesMax:
 		return nil, nil, fmt.Errorf("own hello of %d bytes: at most %d", len(hello), HelloBytesMax)
 	}
 	deadline := time.Now().Add(helloTimeout)

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+	"unicode"
+
+	"github.com/264bc8cf/epaxos/internal/hostile"
 )
 
 // TestParseScript reads each transaction in both forms; they must mean the same.
@@ -85,26 +89,62 @@ func TestParseScriptRefused(t *testing.T) {
 	}
 }
 
-// FuzzParseScript: no text makes the parser panic, and what it accepts is complete.
+// FuzzParseScript: no text makes the parser panic or take more memory than is fair, and what it accepts is
+// complete.
 func FuzzParseScript(f *testing.F) {
 	for _, seed := range []string{
 		"if a = 1\nthen put \"b\\x00\" 2\nelse incr c -3", `{"if":[{"key":"a","version":0}],"then":[{"op":"get","key":"a"}]}`,
+		"# nothing\n\n", "if-version a > 18446744073709551615\nthen del a", "then put \"a\"b c", "then", "if a ~ b\nelse get x",
+		`{"else":[{"op":"incr","key":"a","delta":-9223372036854775808},{"op":"put","key":"b","value_base64":"/w=="}]} `,
+		"\u2028then\u00a0get\u3000a", `{"if":null,"then":[null]}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
+		hostile.Cheap(t, hostile.Factor, len(content), func() { _, _ = parseScript(content) })
 		s, err := parseScript(content)
 		if err != nil {
+			if _, ok := errors.AsType[*usageError](err); !ok {
+				t.Errorf("%v is not about usage", err)
+			}
 			return
 		}
 		for i := range s.If {
 			if c := &s.If[i]; relations[c.Relation] == 0 || c.Version == nil && c.given() != 1 {
-				t.Errorf("accepted %+v", c)
+				t.Errorf("violation of integrity: accepted %+v", c)
 			}
 			s.If[i].compare()
 		}
 		for _, one := range append(s.Then, s.Else...) {
 			one.operation()
+		}
+	})
+}
+
+// FuzzStatus: whatever a replica tells of itself, it is shown or refused.
+func FuzzStatus(f *testing.F) {
+	for _, seed := range []string{
+		`{"replica":1,"peers":[{"replica":2,"up":true,"rtt_us":100},{"replica":3}],"executed":[1,2],"tops":[2]}`, `{}`, `null`,
+		`{"replica":9,"disk_bytes":18446744073709551615,"uptime_ms":-1,"no_room":"full","name":"\u001b[2J"}`, `{"peers":[{},{}]}`,
+		`{"cluster":"\u001b]0;title\u0007","no_room":"\r\n","peers":[{"replica":2,"addr":"\u001b[31m","name":"\u009b"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		status, err := readStatus(1, body)
+		if err != nil {
+			return
+		}
+		all := membersOf(status)
+		for i := range all {
+			all[i].Reachable, all[i].Status = i%2 == 0, status
+		}
+		var out bytes.Buffer
+		if err := showStatus(&shell{out: &out}, all); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		if bytes.ContainsFunc(out.Bytes(), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+			t.Errorf("violation of integrity: a terminal is told to do something by %q", out.Bytes())
 		}
 	})
 }

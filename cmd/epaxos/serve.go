@@ -123,6 +123,8 @@ var advice = []struct {
 	{server.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
 		"replica has a directory and a configuration of its own."},
 	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
+	{server.ErrOtherMembers, "What to do: correct members in the configuration; they cannot change once a replica has " +
+		"run. Nothing was changed."},
 	{server.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
 		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
 	{server.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +

@@ -90,6 +90,11 @@ func ask(ctx context.Context, client *clients.Client, replica epaxos.ReplicaID) 
 	if err != nil {
 		return nil, err
 	}
+	return readStatus(replica, body)
+}
+
+// readStatus reads what a replica tells of itself.
+func readStatus(replica epaxos.ReplicaID, body []byte) (*server.Status, error) {
 	var status server.Status
 	if err := json.Unmarshal(body, &status); err != nil {
 		return nil, fmt.Errorf("replica %d tells a status that cannot be read: %w", replica, err)
@@ -114,6 +119,14 @@ func membersOf(self *server.Status) []replicaStatus {
 	return all
 }
 
+// told shows a text of a replica so that no terminal acts on it; - is none.
+func told(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return printable([]byte(text))
+}
+
 func showStatus(sh *shell, all []replicaStatus) error {
 	up := 0
 	var some *server.Status
@@ -127,20 +140,17 @@ func showStatus(sh *shell, all []replicaStatus) error {
 		return &failure{code: exitUnavailable, err: fmt.Errorf("no replica answered")}
 	}
 	fmt.Fprintf(sh.out, "cluster %s: %d of %d replicas answer; quorums: %d slow, %d fast\n\n",
-		some.Cluster, up, len(all), some.SlowQuorum, some.FastQuorum)
+		told(some.Cluster), up, len(all), some.SlowQuorum, some.FastQuorum)
 	t := newTable(sh.out, "REPLICA", "NAME", "ADDRESS", "STATE", "UPTIME", "EXECUTED", "BEHIND", "LED", "FAST",
 		"WAITING", "DISK", "FREE")
 	for _, one := range all {
-		name := printable([]byte(one.Name))
-		if one.Name == "" {
-			name = "-"
-		}
+		name, addr := told(one.Name), told(one.Addr)
 		if !one.Reachable {
-			t.row(one.Replica, name, one.Addr, "unreachable", "-", "-", "-", "-", "-", "-", "-", "-")
+			t.row(one.Replica, name, addr, "unreachable", "-", "-", "-", "-", "-", "-", "-", "-")
 			continue
 		}
 		s := one.Status
-		t.row(one.Replica, name, one.Addr, state(s), uptime(s), fmt.Sprint(s.Executed), behind(s), s.Led, fastShare(s),
+		t.row(one.Replica, name, addr, state(s), uptime(s), fmt.Sprint(s.Executed), behind(s), s.Led, fastShare(s),
 			s.Pending+s.InFlight+s.Queued, amount(s.DiskBytes), amount(s.DiskFree))
 	}
 	if err := t.flush(); err != nil {
@@ -151,7 +161,7 @@ func showStatus(sh *shell, all []replicaStatus) error {
 	}
 	for _, one := range all {
 		if one.Reachable && one.Status.NoRoom != "" {
-			fmt.Fprintf(sh.out, "\nreplica %d takes no work: %s\n", one.Replica, one.Status.NoRoom)
+			fmt.Fprintf(sh.out, "\nreplica %d takes no work: %s\n", one.Replica, told(one.Status.NoRoom))
 		}
 	}
 	return nil

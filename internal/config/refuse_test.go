@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -195,51 +194,6 @@ func TestProfileRefused(t *testing.T) {
 		_, err := LoadProfile(path)
 		if err == nil || strings.ReplaceAll(err.Error(), path, "FILE") != test.want {
 			t.Errorf("got %v, want %s", err, test.want)
-		}
-	}
-}
-
-// FuzzLoad checks that no file crashes the loader, and that what it accepts can be written and read
-// again.
-func FuzzLoad(f *testing.F) {
-	f.Add([]byte(good))
-	f.Add([]byte("a: &a [*a]\n"))
-	f.Add([]byte("? {x: y}\n: z\n<<: {}\n"))
-	f.Add([]byte("limits: {queue: 0x10}\ntiming: {tick: !!str 5}\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		in, err := parseFile("fuzz.yaml", data, keys)
-		if err != nil {
-			return
-		}
-		var c Config
-		if err := (Source{}).load(in, &c); err != nil {
-			var problems *Error
-			if !errors.As(err, &problems) {
-				t.Fatalf("the table let through what the struct refuses: %v", err)
-			}
-			return
-		}
-		path := filepath.Join(t.TempDir(), "again.yaml")
-		if err := Write(path, c); err != nil {
-			t.Fatal(err)
-		}
-		again, err := Load(Source{File: path})
-		if err != nil {
-			t.Fatal(err)
-		}
-		absolute(t, &c)
-		absolute(t, &again)
-		if !reflect.DeepEqual(again, c) {
-			t.Fatalf("wrote\n%+v\nread\n%+v", c, again)
-		}
-	})
-}
-
-func absolute(t *testing.T, c *Config) {
-	for _, path := range []*string{&c.Dir, &c.TLS.CA, &c.TLS.Cert, &c.TLS.Key} {
-		var err error
-		if *path, err = filepath.Abs(*path); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

@@ -3,7 +3,8 @@
 //
 // Clients add each operation with the times of its call and its return and with its result. An
 // operation whose outcome is unknown counts as one that may take effect at any time after its call,
-// or never. Check looks at each key by itself, which is enough: linearizability is local.
+// or never. Check looks at each key by itself, which is enough:
+// linearizability is local.
 //
 // # Why a hot key stays checkable
 //
@@ -15,7 +16,14 @@
 // Porcupine is to find that one order possible, piece by piece, each from the state that the one
 // before leaves. Any other key is searched whole.
 //
-// # What is absent
+// # Transactions
 //
-// Transactions: their keys would have to be checked together. Check refuses them.
+// Keys that transactions tie together are searched as one object, whole. So a load that is to be
+// checked keeps the keys of its transactions few, and apart from its hot keys.
+//
+// # The order by itself
+//
+// CheckOrder does not search: it reads off who must have come before whom, over all keys and transactions
+// at once, and reports a cycle. It is linear in the history, so it takes what Check cannot, and its
+// verdict against a history is a proof; its verdict for one is weaker (see there).
 package history

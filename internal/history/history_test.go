@@ -307,7 +307,7 @@ func TestPlacingAgreesWithSearching(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, k := range keys {
-			placed, detail := k.check(time.Now().Add(time.Minute))
+			placed, detail, _ := k.check(time.Now().Add(time.Minute))
 			whole := piece{operations: k.operations}
 			searched := whole.check(time.Now().Add(time.Minute))
 			if placed != searched {
@@ -335,7 +335,11 @@ func TestRefused(t *testing.T) {
 		o    Operation
 		why  string
 	}{
-		{"transaction", Operation{Op: wire.Op{Kind: wire.OpTxn}, Outcome: wire.OutcomeApplied}, "one key"},
+		{"empty transaction", Operation{Op: wire.Op{Kind: wire.OpTxn}, Outcome: wire.OutcomeApplied}, "without a key"},
+		{"nested transaction", Operation{
+			Op: wire.Op{Kind: wire.OpTxn, Then: []wire.Op{get, {Kind: wire.OpTxn}}}, Outcome: wire.OutcomeApplied,
+		}, "inside a transaction"},
+		{"kind", Operation{Op: wire.Op{Kind: 99}, Outcome: wire.OutcomeApplied}, "kind 99"},
 		{"no outcome", Operation{Op: get}, "outcome 0"},
 		{"backwards", Operation{Op: get, Outcome: wire.OutcomeApplied, Call: 2, Return: 1}, "before it was called"},
 		{"compare-and-set of nothing", Operation{

@@ -49,8 +49,21 @@ func model(initial state) porcupine.Model {
 			}
 			return same(&want, &operation.Result), now
 		},
-		Hash: func(s any) uint64 { return s.(progress).version },
+		Hash:              func(s any) uint64 { return s.(progress).version },
+		DescribeOperation: describeInput,
+		DescribeState:     func(s any) string { return s.(progress).String() },
 	}
+}
+
+// describeInput is for visualisations. The result is part of the input, as the model needs both.
+func describeInput(input, _ any) string { return describe(input.(step).Operation) }
+
+// String is the state as people read it.
+func (s state) String() string {
+	if s.version == 0 {
+		return "nothing"
+	}
+	return fmt.Sprintf("%.24q (version %d)", s.value, s.version)
 }
 
 // apply returns the result of an operation and the state after it.
@@ -67,7 +80,7 @@ func (s state) apply(op *wire.Op) (wire.Result, state) {
 			return s.seen(wire.OpCompareFailed), s
 		}
 		return s.write(string(op.Value))
-	default: // an increment: Check has refused everything else
+	default: // an increment: Check has refused everything else, and a group takes transactions apart
 		return s.increment(op.Delta)
 	}
 }
@@ -123,21 +136,80 @@ func same(a, b *wire.Result) bool {
 // kindNames are the operations as people read them.
 var kindNames = map[wire.OpKind]string{
 	wire.OpGet: "get", wire.OpPut: "put", wire.OpDelete: "delete",
-	wire.OpCompareAndSet: "compare-and-set", wire.OpIncrement: "increment",
+	wire.OpCompareAndSet: "compare-and-set", wire.OpIncrement: "increment", wire.OpTxn: "transaction",
 }
 
 // describe is an operation on one line: client, times, what was asked and what came back.
 func describe(o *Operation) string {
-	text := fmt.Sprintf("client %d, %v to %v: %s", o.Client, o.Call, o.Return, kindNames[o.Op.Kind])
-	if o.Op.Kind == wire.OpPut || o.Op.Kind == wire.OpCompareAndSet {
-		text += fmt.Sprintf(" %.24q", o.Op.Value)
+	end := o.Return.String()
+	if o.Outcome == wire.OutcomeUnknown {
+		end = "?"
 	}
+	text := fmt.Sprintf("client %d, %v to %s: %s", o.Client, o.Call, end, asked(&o.Op))
 	if o.Outcome == wire.OutcomeUnknown {
 		return text + " -> unknown"
 	}
-	r := &o.Result
-	if o.Op.Kind == wire.OpGet {
-		text += fmt.Sprintf(" %.24q", r.Value)
+	return text + " -> " + answered(&o.Op, &o.Result)
+}
+
+func asked(op *wire.Op) string {
+	text := kindNames[op.Kind]
+	switch op.Kind {
+	case wire.OpPut:
+		text += fmt.Sprintf(" %.24q", op.Value)
+	case wire.OpIncrement:
+		text += fmt.Sprintf(" by %d", op.Delta)
+	case wire.OpCompareAndSet:
+		text += fmt.Sprintf(" %.24q", op.Value)
+		for i := range op.Compares {
+			text += " if " + condition(&op.Compares[i])
+		}
+	case wire.OpTxn:
+		for i := range op.Compares {
+			text += fmt.Sprintf(" if %s %s;", op.Compares[i].Key, condition(&op.Compares[i]))
+		}
+		text += branch("then", op.Then) + branch("else", op.Else)
 	}
-	return fmt.Sprintf("%s -> version %d, found %v", text, r.Version, r.Found)
+	return text
+}
+
+func branch(name string, ops []wire.Op) string {
+	text := ""
+	for i := range ops {
+		text += fmt.Sprintf(" %s %s %s;", name, ops[i].Key, asked(&ops[i]))
+	}
+	return text
+}
+
+var relationNames = map[wire.CompareRelation]string{
+	wire.Equal: "=", wire.NotEqual: "!=", wire.Less: "<", wire.Greater: ">",
+}
+
+func condition(c *wire.Compare) string {
+	relation := relationNames[c.Relation]
+	if c.Target == wire.CompareVersion {
+		return fmt.Sprintf("version %s %d", relation, c.Version)
+	}
+	return fmt.Sprintf("value %s %.24q", relation, c.Value)
+}
+
+func answered(op *wire.Op, r *wire.Result) string {
+	if op.Kind == wire.OpTxn {
+		taken, text := op.Else, "a condition failed"
+		if r.Succeeded {
+			taken, text = op.Then, "all conditions held"
+		}
+		for i := range min(len(taken), len(r.Results)) {
+			text += fmt.Sprintf("; %s: %s", taken[i].Key, answered(&taken[i], &r.Results[i]))
+		}
+		return text
+	}
+	text := fmt.Sprintf("version %d, found %v", r.Version, r.Found)
+	if r.Status == wire.OpCompareFailed {
+		text = "failed, " + text
+	}
+	if op.Kind != wire.OpPut && len(r.Value) > 0 {
+		text += fmt.Sprintf(", %.24q", r.Value)
+	}
+	return text
 }

@@ -11,7 +11,8 @@ import (
 type piece struct {
 	initial    state
 	operations []*Operation
-	ordered    bool // the operations can take effect in this order only
+	ordered    bool  // the operations can take effect in this order only
+	keys       group // if more than one, initial is not looked at: none of them exists
 }
 
 // pieceOperations is how long a piece is at least: long enough that cutting costs little, short
@@ -109,14 +110,14 @@ func cut(operations []*Operation) []piece {
 	first, initial := 0, last
 	for i, o := range operations {
 		if i-first >= pieceOperations && o.Result.Version != operations[i-1].Result.Version {
-			pieces = append(pieces, piece{initial, operations[first:i], true})
+			pieces = append(pieces, piece{initial: initial, operations: operations[first:i], ordered: true})
 			first, initial = i, last
 		}
 		if o.Op.Kind == wire.OpPut {
 			last = state{version: o.Result.Version, value: string(o.Op.Value)}
 		}
 	}
-	pieces = append(pieces, piece{initial, operations[first:], true})
+	pieces = append(pieces, piece{initial: initial, operations: operations[first:], ordered: true})
 	return pieces
 }
 

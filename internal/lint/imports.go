@@ -24,6 +24,7 @@ const (
 	whyClients = "the client package is what others link: the replica reaches its server half through a small interface"
 	whyCommand = "commands parse and delegate: a replica is run through server alone"
 	whyLeaf    = "it is a leaf that shells share: pass what it needs as arguments"
+	whyProcess = "each package is one step of testing real processes: the test in internal/process connects them"
 	whySim     = "the simulator runs the node on fake time: it must not reach sockets, disks or processes"
 )
 
@@ -57,7 +58,19 @@ var packageRules = []packageRule{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},
 	{"internal/process", []string{everything}, whyLeaf},
+	{"internal/process/cluster", []string{
+		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
+	}, whyProcess},
+	{"internal/process/traffic", []string{
+		"epaxos", "clients", "server", "internal/wire", "internal/history", "internal/process/cluster",
+	}, whyProcess},
+	{"internal/process/failure", []string{
+		"server", "internal/wan", "internal/process/cluster", "internal/process/traffic",
+	}, whyProcess},
+	{"internal/process/validate", []string{"internal/history", "internal/process/cluster"}, whyProcess},
+	{"internal/process/report", []string{"internal/wire", "internal/history"}, whyProcess},
 	{"internal/demo", []string{everything}, whyLeaf},
+	{"internal/hostile", []string{"epaxos"}, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{

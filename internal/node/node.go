@@ -8,6 +8,7 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/storage"
 )
 
 // Config is what a node is made of.
@@ -145,8 +146,8 @@ func (n *Node) replay() error {
 func (n *Node) groups(visit func(uint64, *wire.Group) error) error {
 	return n.config.Store.Groups(func(number uint64, body []byte) error {
 		group, err := wire.DecodeGroup(body)
-		if err != nil {
-			return fmt.Errorf("log group %d: %w", number, err)
+		if err != nil { // its checksum is right, so that is how it was written
+			return fmt.Errorf("log group %d: %w: %w", number, storage.ErrFormat, err)
 		}
 		n.history.replayed = len(body)
 		if err := visit(number, &group); err != nil {

@@ -3,16 +3,14 @@ package process
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/264bc8cf/epaxos/clients"
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/process/cluster"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -22,19 +20,19 @@ import (
 func BenchmarkServe(b *testing.B) {
 	for _, load := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("clients=%d", load), func(b *testing.B) {
-			c := newCluster(b, 3)
-			c.ctx = b.Context()
-			for _, r := range c.replicas {
-				r.start()
+			c := startCluster(b, 3)
+			client, err := c.Dial(b.Context(), 1)
+			if err != nil {
+				b.Fatal(err)
 			}
-			client := c.dial()
+			defer client.Close()       //nolint:errcheck // every answer is here
 			puts(b, client, load, 200) // warm-up
-			before := c.cpu()
+			before := processorTime(b, c)
 			b.ResetTimer()
 			latencies := puts(b, client, load, b.N)
 			b.StopTimer()
 			slices.Sort(latencies)
-			b.ReportMetric((c.cpu()-before)/float64(b.N)*1000, "server-cpu-s/1000")
+			b.ReportMetric((processorTime(b, c)-before)/float64(b.N)*1000, "server-cpu-s/1000")
 			b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds())/1000, "p50-ms")
 			b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds())/1000, "p99-ms")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
@@ -56,7 +54,8 @@ func puts(b *testing.B, client *clients.Client, load, n int) []time.Duration {
 			for range max(1, n/load) {
 				put := wire.Op{Kind: wire.OpPut, Key: fmt.Appendf(nil, "k%07d", rand.IntN(100_000)), Value: value}
 				began := time.Now()
-				if _, err := start(b.Context(), client, replica, &put).wait(); err != nil {
+				request := clients.Request{Payload: wire.AppendOp(nil, &put), Replica: replica}
+				if _, err := client.Start(b.Context(), request).Wait(); err != nil {
 					b.Error(err)
 					return
 				}
@@ -71,22 +70,14 @@ func puts(b *testing.B, client *clients.Client, load, n int) []time.Duration {
 	return all
 }
 
-// cpu is the processor time that the servers have used, in seconds.
-func (c *cluster) cpu() float64 {
-	ticks := 0
-	for _, r := range c.replicas {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.cmd.Process.Pid))
+// processorTime is what the servers have used, in seconds.
+func processorTime(b *testing.B, c *cluster.Cluster) (sum float64) {
+	for _, r := range c.Replicas {
+		used, err := r.CPU()
 		if err != nil {
-			c.t.Skip("the processor time of processes is read from /proc: ", err)
+			b.Skip("the processor time of processes is read from /proc: ", err)
 		}
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		for _, field := range fields[11:13] { // utime and stime, in hundredths of a second
-			n, err := strconv.Atoi(field)
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			ticks += n
-		}
+		sum += used
 	}
-	return float64(ticks) / 100
+	return sum
 }

@@ -6,34 +6,48 @@ import (
 	"github.com/264bc8cf/epaxos/storage"
 )
 
-// errCrash: the replica dies inside a save.
-var errCrash = errors.New("simulated crash inside a save")
+var (
+	errCrash = errors.New("simulated crash inside a save")
+	errDisk  = errors.New("simulated failure of the disk")
+)
 
 // disk is a memory store that can end its replica's life in the middle of a save.
 type disk struct {
 	memory  *storage.Memory
-	crashAt int                 // 1: before anything is written, 2: written but not synced
+	next    FaultKind           // what the next save meets, if spoiled
+	spoiled bool                // the next save meets a fault
+	saves   int                 // that were synced
 	synced  func(storage.Batch) // hears of every durable batch
 }
 
 func newDisk(m *storage.Memory) *disk { return &disk{memory: m} }
 
+// spoil makes the next save meet a fault.
+func (d *disk) spoil(kind FaultKind) { d.next, d.spoiled = kind, true }
+
 // Save implements node.Store.
 func (d *disk) Save(batch storage.Batch) error {
-	at := d.crashAt
-	d.crashAt = 0
-	if at == 1 {
+	spoiled := d.spoiled
+	d.spoiled = false
+	if spoiled && d.next == CrashBeforeSave {
 		return errCrash
+	}
+	if spoiled && d.next == FailedWrite {
+		return errDisk // and would take the next batch, so that only the node's own refusal stops it
 	}
 	if err := d.memory.Begin(batch); err != nil {
 		return err
 	}
-	if at == 2 {
+	if spoiled && d.next == CrashUnsynced {
 		return errCrash
+	}
+	if spoiled && d.next == FailedSync {
+		return errDisk
 	}
 	if err := d.memory.Sync(); err != nil {
 		return err
 	}
+	d.saves++
 	d.synced(batch)
 	return nil
 }

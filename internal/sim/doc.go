@@ -1,15 +1,32 @@
 // Package sim runs a whole cluster of nodes in one thread on fake time: the shipped core, executor,
-// state machine, encodings and turn, over a seeded network and seeded disks. One seed is one run,
-// byte for byte; Report.Trace proves it.
+// state machine, encodings and turn, over a seeded network, seeded clocks and seeded disks. One seed is
+// one run, byte for byte; Report.Trace, a fingerprint of every frame, save and answer, proves it.
 //
 //	report, err := sim.Run(sim.Options{Seed: 7})
+//	if err != nil {
+//		fmt.Println(sim.Explain(sim.Options{Seed: 7}, report, err, false))
+//	}
 //
-// What is checked, and where: agreement and durability in watch.go, at every save and every message;
-// equal results of every command in every life of every replica, likewise; linearizability,
-// progress and equal states at the end, in check.go. Every invariant names its number in design
-// terms in the error it gives.
+// # What goes wrong
 //
-// Faults: loss, duplication, delay and reordering of frames, cut links one way or both, replicas that
-// crash between any two steps of a turn and lose every unsynced byte, replicas that pause, disks
-// that fill up. They end after Options.Faults; then everything must finish.
+// All faults of a run are drawn before it begins, as a plan (plan.go): what, when, to whom, for how
+// long. Half of the seeds get ordinary trouble of a few kinds, half are made for recovery: each command
+// known to some replicas only, leaders that die around their commit, several commands recovered at
+// once. Plan, requests, every link and every replica draw from streams of their own (setup.go), so
+// that leaving out one fault leaves the rest as it was. After Options.Faults everything is healed, and
+// then everything must finish.
+//
+// A replica is lost for good at most f times in a run: a machine that never comes back, or a disk with
+// a changed group, on which the replica must refuse to start. A group that was torn by a crash reads
+// like one that was never written, so that CrashUnsynced, which takes it or leaves it, is both.
+//
+// # What is checked
+//
+// Every save, message, decision and result, as it happens (watch.go and the checkers it calls); the
+// histories of all keys, the states of all replicas and that nothing is left undone, at the end
+// (check.go). A panic is a violation, too.
+//
+// # When it fails
+//
+// Explain runs it again, shrinks it (shrink.go) and shows the part of its trace that matters.
 package sim

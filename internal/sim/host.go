@@ -15,21 +15,38 @@ import (
 
 // host is a replica through all its lives.
 type host struct {
-	disk        *disk
-	node        *node.Node // nil while it is down
-	life        int
-	core        *epaxos.Replica
+	disk  *disk
+	node  *node.Node // nil while it is down
+	life  int
+	core  *epaxos.Replica
+	order *watchedOrder
+	rand  *rand.Rand
+	gone  bool            // it never comes back
+	heard []time.Duration // by column, when by its own clock it last heard of a peer
+	calls map[epaxos.ProposalID]*operation
+	clock clock
+
 	pausedUntil time.Duration
-	heard       []time.Duration // by column, when it last heard of a peer
-	calls       map[epaxos.ProposalID]*operation
+	held        bool     // its turn waits for the disk
+	backlog     []func() // inputs that wait behind that turn
+	turnDue     bool     // a slow replica has a turn on the agenda
+
+	armed    *trouble // how it dies at the next boundary
+	again    *trouble // how it dies after its next start
+	flipped  *trouble // what its next start has to notice
+	full     *trouble
+	slowSync *trouble
+	slow     *trouble
 }
 
-func newHost() *host { return &host{disk: newDisk(storage.NewMemory(storage.MemoryOptions{}))} }
+func (w *world) newHost(i int) *host {
+	return &host{
+		disk: newDisk(storage.NewMemory(storage.MemoryOptions{})), rand: stream(w.options.Seed, streamHost, i),
+		clock: clock{rate: 1},
+	}
+}
 
-const (
-	suspectAfter  = time.Second
-	helloInterval = 300 * time.Millisecond
-)
+const helloInterval = 300 * time.Millisecond
 
 // start begins a life of a replica on what its disk holds.
 func (w *world) start(i int) {
@@ -37,48 +54,102 @@ func (w *world) start(i int) {
 	id := w.members.Voters[i]
 	h.life++
 	h.calls = map[epaxos.ProposalID]*operation{}
+	h.held, h.backlog, h.turnDue = false, nil, false
+	h.clock.read, h.clock.since = 0, w.now // a process counts from its start
 	h.heard = make([]time.Duration, len(w.hosts))
-	for j := range h.heard {
-		h.heard[j] = w.now
-	}
-	limits := epaxos.DefaultLimits()
-	limits.InFlight, limits.InFlightPerKey = 1+w.rand.IntN(40), 1+w.rand.IntN(3)
-	limits.Queue, limits.Gather, limits.Pack = 1+w.rand.IntN(100), 1+w.rand.IntN(8), 1+w.rand.IntN(8)
+	w.note(noteStart, i, nil)
+	w.tracef("start of r%d", id)
 	core, err := epaxos.New(epaxos.Config{
 		ID: id, Membership: w.members, Index: deps.New(w.members.N()),
-		Rand:   rand.New(rand.NewPCG(w.rand.Uint64(), 1)), //nolint:gosec // reproducible
-		Limits: limits, Timing: epaxos.DefaultTiming(),
+		Rand:   stream(w.options.Seed, streamHost, h.life<<8|i),
+		Limits: w.setup.limits, Timing: w.setup.timing,
 	})
 	if err != nil {
-		w.violation("start r%d: %v", id, err)
+		w.violated("integrity", "start r%d: %v", id, err)
 		return
 	}
 	h.core = core
+	w.check.started(i, w.setup.limits)
 	order := &watchedOrder{Graph: execution.NewGraph(w.members), w: w, host: i}
+	h.order = order
 	members := make([]node.Member, len(w.hosts))
 	for j := range members {
-		members[j] = node.Member{Replica: w.members.Voters[j], Incarnation: uint64(1000 + j)}
+		members[j] = node.Member{Replica: w.members.Voters[j], Incarnation: uint64(1000 + j)} //nolint:gosec // small
 	}
 	h.node, err = node.New(node.Config{
 		ID: id, Cluster: [16]byte{1}, Membership: w.members, Members: members, Core: core, Orderer: order,
-		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: 100 * time.Millisecond, Trace: w.trace,
-		Compaction: node.Compaction{Groups: 1 + w.rand.IntN(30), Segment: 1 + w.rand.IntN(4)},
+		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: w.setup.writeBack, Trace: w.tracer(),
+		Compaction: w.setup.compaction,
 	})
-	if err != nil {
-		w.violation("start r%d: %v", id, err)
+	if w.refused(i, err) {
 		return
 	}
 	w.tick(i, h.life)
 	w.greet(i, h.life)
+	if t := h.again; t != nil && w.faults {
+		h.again = nil
+		w.dieYoung(i, t)
+	}
 }
 
-// awake reports whether a life of a host takes inputs now; a paused one takes them later.
+// refused handles a start that fails. On a changed log it has to, and the replica stays away.
+func (w *world) refused(i int, err error) bool {
+	h, id := w.hosts[i], w.members.Voters[i]
+	switch {
+	case err == nil && h.flipped == nil:
+		return false
+	case err == nil:
+		w.violated("integrity", "r%d starts on a log with a changed group", id)
+	case h.flipped != nil && errors.Is(err, storage.ErrDamaged):
+		h.node, h.core = nil, nil
+		w.condemned--
+		w.bury(i, err.Error())
+		w.happened(h.flipped)
+	default:
+		w.violated("integrity", "start r%d: %v", id, err)
+	}
+	return true
+}
+
+// dieYoung crashes a replica soon after its start, while it is on probation or catches up.
+func (w *world) dieYoung(i int, t *trouble) {
+	h := w.hosts[i]
+	life := h.life
+	w.after(time.Duration(t.Level*t.Level*float64(time.Second)), func() {
+		if w.faults && h.life == life && h.node != nil {
+			w.crash(i, death{back: t.For})
+			w.happened(t)
+		}
+	})
+}
+
+// bury gives a replica up. At most f are, so that the others can still finish.
+func (w *world) bury(i int, why string) {
+	w.hosts[i].gone = true
+	w.report.Gone++
+	w.tracef("r%d is gone: %s", w.members.Voters[i], why)
+}
+
+// local is the time that a host's node is told.
+func (w *world) local(i int) time.Duration { return w.hosts[i].clock.now(w.now) }
+
+// ready reports whether a host takes inputs at this instant.
+func (w *world) ready(i int) bool {
+	h := w.hosts[i]
+	return h.node != nil && !h.held && h.pausedUntil <= w.now
+}
+
+// awake reports whether a life of a host takes inputs now; a paused one, or one whose turn waits for
+// its disk, takes them later.
 func (w *world) awake(i, life int, later func()) bool {
 	h := w.hosts[i]
-	if h.node == nil || h.life != life {
+	switch {
+	case h.node == nil || h.life != life:
 		return false
-	}
-	if h.pausedUntil > w.now {
+	case h.held:
+		h.backlog = append(h.backlog, later)
+		return false
+	case h.pausedUntil > w.now:
 		w.after(h.pausedUntil-w.now, later)
 		return false
 	}
@@ -86,7 +157,7 @@ func (w *world) awake(i, life int, later func()) bool {
 }
 
 func (w *world) tick(i, life int) {
-	w.after(w.between(8*time.Millisecond, 30*time.Millisecond), func() { w.ticked(i, life) })
+	w.after(between(w.hosts[i].rand, w.setup.tick/3, w.setup.tick), func() { w.ticked(i, life) })
 }
 
 func (w *world) ticked(i, life int) {
@@ -94,12 +165,14 @@ func (w *world) ticked(i, life int) {
 	if !w.awake(i, life, func() { w.ticked(i, life) }) {
 		return
 	}
+	now := w.local(i)
 	for j, id := range w.members.Voters {
 		if j != i {
-			h.node.Suspect(w.now, id, w.now-h.heard[j] >= suspectAfter)
+			doubted := len(w.doubts) > 0 && w.doubted(i, j)
+			h.node.Suspect(now, id, doubted || now-h.heard[j] >= w.setup.suspectAfter)
 		}
 	}
-	h.node.Tick(w.now)
+	h.node.Tick(now)
 	w.turn(i)
 	w.tick(i, life)
 }
@@ -118,7 +191,7 @@ func (w *world) greet(i, life int) {
 	}
 	interval := helloInterval
 	if h.node.Admitted() {
-		interval = w.between(helloInterval, 10*helloInterval)
+		interval = between(h.rand, helloInterval, 10*helloInterval)
 	}
 	w.after(interval, func() { w.greet(i, life) })
 }
@@ -127,24 +200,24 @@ func (w *world) greet(i, life int) {
 func (w *world) hello(from, to int, answer bool) {
 	h := w.hosts[from]
 	body := wire.AppendHello(nil, h.node.Hello(w.members.Voters[to]))
-	w.network.carry(from, to, func() {
-		target := w.hosts[to]
-		if target.node == nil || target.pausedUntil > w.now {
+	w.network.carry(parcel{from: from, to: to, arrive: func() {
+		if !w.ready(to) {
 			return
 		}
+		target := w.hosts[to]
 		hello, err := wire.DecodeHello(body)
 		if err == nil {
-			err = target.node.Greet(w.now, hello)
+			err = target.node.Greet(w.local(to), hello)
 		}
 		if err != nil {
-			w.violation("r%d refuses the hello of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
+			w.violated("integrity", "r%d refuses the hello of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
 			return
 		}
-		target.heard[from] = w.now
+		target.heard[from] = w.local(to)
 		if answer {
 			w.hello(to, from, false)
 		}
-	})
+	}})
 }
 
 func (w *world) deliver(from, to int, body []byte) {
@@ -154,70 +227,13 @@ func (w *world) deliver(from, to int, body []byte) {
 	}
 	header, messages, err := wire.DecodeFrame(body)
 	if err != nil {
-		w.violation("r%d cannot decode a frame of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
+		w.violated("integrity", "r%d cannot decode a frame of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
 		return
 	}
-	h.heard[from] = w.now
-	h.node.Deliver(w.now, w.members.Voters[from], header, messages)
-	if w.chance(0.7) { // else the next input shares the turn
+	now := w.local(to)
+	h.heard[from] = now
+	h.node.Deliver(now, w.members.Voters[from], header, messages)
+	if h.rand.IntN(10) < 7 { // else the next input shares the turn
 		w.turn(to)
 	}
-}
-
-// turn runs the turns of a host until it has nothing more to do, unless it crashes on the way.
-func (w *world) turn(i int) {
-	h := w.hosts[i]
-	for h.node != nil && w.err == nil {
-		if w.faults && w.report.Crashes > 0 && w.chance(0.002) {
-			h.disk.crashAt = 1 + w.rand.IntN(2)
-		}
-		messages, err := h.node.Save(w.now)
-		if err != nil {
-			w.fault(i, err)
-			return
-		}
-		w.check.sent(i, messages)
-		if w.faults && w.report.Crashes > 0 && w.chance(0.002) {
-			w.network.send(i, h.disk.LastGroup(), messages[:w.rand.IntN(len(messages)+1)])
-			w.crash(i, false)
-			return
-		}
-		w.network.send(i, h.disk.LastGroup(), messages)
-		answers, err := h.node.Execute(w.now)
-		w.answer(i, answers)
-		if err != nil {
-			w.fault(i, err)
-			return
-		}
-		if !h.node.Busy() || h.node.NoRoom() != nil {
-			return
-		}
-	}
-}
-
-// fault is a crash that the disk was told to make, or a violation.
-func (w *world) fault(i int, err error) {
-	if errors.Is(err, errCrash) {
-		w.crash(i, w.chance(0.5))
-		return
-	}
-	w.violation("r%d stops: %v", w.members.Voters[i], err)
-}
-
-// crash ends a life. Every unsynced byte is lost, but that a save that was under way may have
-// reached the disk.
-func (w *world) crash(i int, keepBegun bool) {
-	h := w.hosts[i]
-	w.report.Crashes++
-	w.trace("crash of " + w.members.ID(i, 0).String())
-	addStats(&w.report.Stats, h.core.Stats())
-	h.node, h.core = nil, nil
-	h.disk = newDisk(h.disk.memory.Crash(keepBegun))
-	w.check.crashed(i, h.disk)
-	w.lose(h)
-	w.after(w.between(10*time.Millisecond, 4*time.Second), func() {
-		if h.node == nil {
-			w.start(i)
-		}
-	})
 }

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -9,72 +11,139 @@ import (
 
 // network delays, loses and repeats frames. Frames are encoded and decoded as on the wire.
 type network struct {
-	w         *world
-	delay     [][]time.Duration // base delay by sender and receiver
-	jitter    time.Duration
-	loss      float64
-	duplicate float64
-	cuts      [][]bool
+	w     *world
+	links [][]link
+	frame []byte // being written
+}
+
+// link is one direction between two replicas.
+type link struct {
+	rand   *rand.Rand
+	delay  time.Duration
+	last   time.Duration // when the last frame arrives that no fault made late
+	latest time.Duration // when the last frame arrives
 }
 
 func (n *network) init(w *world) {
 	n.w = w
 	size := len(w.members.Voters)
-	far := w.between(time.Millisecond, 120*time.Millisecond)
-	for range size {
-		n.cuts = append(n.cuts, make([]bool, size))
-		row := make([]time.Duration, size)
-		for i := range row {
-			row[i] = w.between(time.Millisecond/2, far)
+	for from := range size {
+		row := make([]link, size)
+		for to := range row {
+			r := stream(w.options.Seed, streamLink, from<<8|to)
+			row[to] = link{rand: r, delay: between(r, w.setup.near, w.setup.far)}
 		}
-		n.delay = append(n.delay, row)
-	}
-	n.jitter = w.between(0, 20*time.Millisecond)
-	if w.chance(0.5) {
-		n.loss = w.rand.Float64() * 0.1
-	}
-	if w.chance(0.3) {
-		n.duplicate = 0.05
+		n.links = append(n.links, row)
 	}
 }
 
-func (n *network) cut(from, to int, cut bool) { n.cuts[from][to] = cut }
-
-func (n *network) heal() {
-	n.loss, n.duplicate = 0, 0
-	for i := range n.cuts {
-		clear(n.cuts[i])
-	}
+// parcel is what travels: a frame, or a message alone in one, or a hello.
+type parcel struct {
+	from, to int
+	message  epaxos.Message // nil unless it is alone
+	arrive   func()
 }
 
-// carry brings something to a host, perhaps never, perhaps twice.
-func (n *network) carry(from, to int, arrive func()) {
-	copies := 1
-	if n.w.chance(n.loss) || n.cuts[from][to] {
-		copies = 0
+// carry brings a parcel to its host, perhaps never, perhaps twice. The link draws the same number
+// of times for each, so that a fault less changes nothing but what the fault did.
+func (n *network) carry(p parcel) {
+	l := &n.links[p.from][p.to]
+	jitter, luck, again := l.rand.Float64(), l.rand.Float64(), l.rand.Float64()
+	fate := n.w.fate(p, luck)
+	if fate.lost {
 		n.w.report.Lost++
+		return
 	}
-	if n.w.chance(n.duplicate) {
-		copies++
+	at := n.w.now + l.delay + time.Duration(jitter*float64(n.w.setup.jitter)) + fate.late
+	if fate.late == 0 {
+		if n.w.setup.ordered && fate.reorders == nil {
+			at = max(at, l.last)
+		}
+		l.last = max(l.last, at)
 	}
-	for range copies {
-		n.w.after(n.delay[from][to]+n.w.between(0, n.jitter), arrive)
+	if at < l.latest && fate.reorders != nil {
+		n.w.happened(fate.reorders)
+	}
+	l.latest = max(l.latest, at)
+	n.w.after(at-n.w.now, p.arrive)
+	if fate.twice {
+		n.w.after(at-n.w.now+time.Duration(again*again*float64(2*time.Second)), p.arrive)
 	}
 }
 
-// send cuts the messages of a turn into frames of any size, since the real one may do so too.
+// send cuts the messages of a turn into frames of any size, since the real one may do so too. A message
+// that a fault makes late goes alone.
 func (n *network) send(from int, group uint64, messages []epaxos.Envelope) {
 	for i := 0; i < len(messages); {
-		to := messages[i].To
-		body := wire.AppendFrameHeader(nil, wire.FrameHeader{Group: group})
-		for i < len(messages) && messages[i].To == to {
-			body = wire.AppendMessage(body, messages[i].Message)
+		to, _ := n.w.members.Column(messages[i].To)
+		l := &n.links[from][to]
+		p := parcel{from: from, to: to}
+		alone := n.w.delays(from, to, messages[i].Message)
+		if alone {
+			p.message = messages[i].Message
+		}
+		n.frame = wire.AppendFrameHeader(n.frame[:0], wire.FrameHeader{Group: group})
+		for first := i; i < len(messages) && messages[i].To == messages[first].To; {
+			if i > first && n.w.delays(from, to, messages[i].Message) {
+				break
+			}
+			n.frame = wire.AppendMessage(n.frame, messages[i].Message)
 			i++
-			if n.w.chance(0.2) {
+			if alone || l.rand.IntN(5) == 0 {
 				break
 			}
 		}
-		column, _ := n.w.members.Column(to)
-		n.carry(from, column, func() { n.w.deliver(from, column, body) })
+		body := bytes.Clone(n.frame)
+		n.w.note(noteFrame, from<<8|to, body)
+		p.arrive = func() { n.w.deliver(from, to, body) }
+		n.carry(p)
+	}
+}
+
+// messageType numbers the messages of the core for faults.
+type messageType int
+
+const (
+	typeOther messageType = iota // hellos, frames of several messages
+	typePreAccept
+	typePreAcceptReply
+	typeAccept
+	typeAcceptReply
+	typeCommit
+	typeRecover
+	typeRecoverReply
+	typeValidate
+	typeValidateReply
+	typeWaiting
+	typeGossip
+	messageTypes
+)
+
+func typeOf(m epaxos.Message) messageType {
+	switch m.(type) {
+	case epaxos.PreAccept:
+		return typePreAccept
+	case epaxos.PreAcceptReply:
+		return typePreAcceptReply
+	case epaxos.Accept:
+		return typeAccept
+	case epaxos.AcceptReply:
+		return typeAcceptReply
+	case epaxos.Commit:
+		return typeCommit
+	case epaxos.Recover:
+		return typeRecover
+	case epaxos.RecoverReply:
+		return typeRecoverReply
+	case epaxos.Validate:
+		return typeValidate
+	case epaxos.ValidateReply:
+		return typeValidateReply
+	case epaxos.Waiting:
+		return typeWaiting
+	case epaxos.Gossip:
+		return typeGossip
+	default:
+		return typeOther
 	}
 }

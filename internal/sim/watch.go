@@ -10,13 +10,20 @@ import (
 	"github.com/264bc8cf/epaxos/storage"
 )
 
-// checker holds what must be true of all replicas in all their lives.
+// checker holds what must be true of all replicas in all their lives. It is told of every save, message,
+// decision and execution the moment it happens, and ends the run at the first bad state.
 type checker struct {
 	w         *world
-	decisions map[epaxos.InstanceID]epaxos.Decision
+	decisions map[epaxos.InstanceID]*epaxos.Decision
 	results   map[place][]byte
+	once      map[string]place                      // by payload: where a request that is unique was executed
 	durable   []map[epaxos.InstanceID]epaxos.Record // by host: what its disk says of an instance
 	cancelled map[string]bool                       // payloads that must never be applied
+	visible   *visibility
+	orders    *orders
+	effects   *effects
+	ledger    *ledger
+	bounds    *bounds
 }
 
 // place is one request in an instance.
@@ -26,34 +33,43 @@ type place struct {
 }
 
 func (c *checker) init(w *world) {
-	c.w = w
-	c.decisions = map[epaxos.InstanceID]epaxos.Decision{}
-	c.results = map[place][]byte{}
-	c.cancelled = map[string]bool{}
+	*c = checker{
+		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
+		once: map[string]place{}, cancelled: map[string]bool{},
+		visible: newVisibility(w.members), orders: newOrders(w.members), effects: newEffects(w.members),
+		ledger: newLedger(w.members), bounds: newBounds(w.members),
+	}
+	c.visible.excused = c.executedByAll
 	for range w.members.Voters {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
 	}
 }
 
-// decided checks agreement (1) the moment a replica learns of a decision.
+func (c *checker) name(host int) epaxos.ReplicaID { return c.w.members.Voters[host] }
+
+// decided takes a decision the moment that a replica acts on it or tells it: all say the same
+// (agreement), and the first has the votes for it (commit-votes) and names or is named by all that
+// interfere (visibility).
 func (c *checker) decided(host int, d epaxos.Decision) {
 	known, seen := c.decisions[d.ID]
 	if !seen {
-		c.decisions[d.ID] = d
+		c.decisions[d.ID] = &d
+		c.w.stop(c.ledger.decided(&d))
+		c.w.stop(c.visible.decided(&d))
 		return
 	}
 	if !known.Deps.Equal(d.Deps) || !sameCommand(known.Command, d.Command) {
 		m := c.w.members
-		c.w.violation("agreement (1): r%d commits %v deps=%s %v, elsewhere it is deps=%s %v", m.Voters[host], d.ID,
+		c.w.violated("agreement", "r%d commits %v deps=%s %v, elsewhere it is deps=%s %v", c.name(host), d.ID,
 			m.FormatDeps(d.Deps), d.Command, m.FormatDeps(known.Deps), known.Command)
 	}
 }
 
 func sameCommand(a, b *epaxos.Command) bool {
-	if a == nil || b == nil {
+	if a == b || a == nil || b == nil {
 		return a == b
 	}
-	if len(a.Requests) != len(b.Requests) {
+	if len(a.Requests) != len(b.Requests) || len(a.Footprint) != len(b.Footprint) {
 		return false
 	}
 	for i := range a.Requests {
@@ -61,13 +77,26 @@ func sameCommand(a, b *epaxos.Command) bool {
 			return false
 		}
 	}
+	for i := range a.Footprint {
+		if a.Footprint[i] != b.Footprint[i] {
+			return false
+		}
+	}
 	return true
 }
 
-// applied checks order (3): a request gives the same result wherever and whenever it is executed.
+// applied takes the result of a request, which is the same wherever and whenever it is executed; a
+// request that tells itself from all others is executed in one place only.
 func (c *checker) applied(host int, at place, payload, result []byte) {
 	if c.cancelled[string(payload)] {
-		c.w.violation("r%d applies a request of %v that was said to be taken back", c.w.members.Voters[host], at.id)
+		c.w.violated("once", "r%d applies a request of %v that was said to be taken back", c.name(host), at.id)
+	}
+	if other, unique := c.once[string(payload)]; unique {
+		if other != (place{}) && other != at {
+			c.w.violated("once", "r%d applies request %d of %v, which is request %d of %v as well", c.name(host),
+				at.request, at.id, other.request, other.id)
+		}
+		c.once[string(payload)] = at
 	}
 	known, seen := c.results[at]
 	if !seen {
@@ -75,95 +104,147 @@ func (c *checker) applied(host int, at place, payload, result []byte) {
 		return
 	}
 	if !bytes.Equal(known, result) {
-		c.w.violation("order (3): request %d of %v gives %x at r%d, elsewhere %x",
-			at.request, at.id, result, c.w.members.Voters[host], known)
+		c.w.violated("order", "request %d of %v gives %x at r%d, elsewhere %x",
+			at.request, at.id, result, c.name(host), known)
 	}
 }
 
-// synced takes what a save made durable, and checks promises (5).
-func (c *checker) synced(host int, body []byte) {
-	group, err := wire.DecodeGroup(body)
+// synced takes what a save has made durable.
+func (c *checker) synced(host int, batch storage.Batch) {
+	group, err := wire.DecodeGroup(batch.Group)
 	if err != nil {
-		c.w.violation("r%d saved a group that does not decode: %v", c.w.members.Voters[host], err)
+		c.w.violated("integrity", "r%d saved a group that does not decode: %v", c.name(host), err)
 		return
 	}
-	for _, record := range group.Records {
-		old := c.durable[host][record.ID]
-		if record.Promised.Less(old.Promised) || record.Accepted.Less(old.Accepted) ||
-			record.Promised.Less(record.Accepted) || record.Phase < old.Phase {
-			c.w.violation("promise (5): r%d saved %v over %v", c.w.members.Voters[host],
-				c.w.members.FormatRecord(c.w.members.Voters[host], record),
-				c.w.members.FormatRecord(c.w.members.Voters[host], old))
+	for i := range group.Records {
+		r := &group.Records[i]
+		known := c.durable[host][r.ID].Command != nil
+		c.record(host, *r)
+		c.ledger.recorded(host, r)
+		if !known { // else it is saved once more, so that an older group can go
+			c.w.stop(c.bounds.led(host, r))
 		}
-		if record.Initial == nil {
-			record.Initial = old.Initial
+	}
+	c.w.stop(c.forgets(host, &group, batch.DropGroups))
+	marks := c.marks(host, newlyExecuted(c.effects.hosts[host], c.w.members, &group))
+	disk := c.w.hosts[host].disk
+	c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
+		value, found, err := disk.Get(append([]byte{byte(key.space)}, key.key...))
+		if err != nil || !found {
+			return absent
 		}
-		c.durable[host][record.ID] = record
+		return string(value)
+	}))
+}
+
+// marks finds the commands of executed marks.
+func (c *checker) marks(host int, executed []epaxos.InstanceID) []mark {
+	marks := make([]mark, len(executed))
+	for i, id := range executed {
+		d := c.decisions[id]
+		switch {
+		case d == nil:
+			c.w.violated("durability", "r%d marks %v as executed, which nobody has decided", c.name(host), id)
+		case d.Command != nil && !c.orders.hosts[host].done[id]:
+			c.w.violated("durability", "r%d marks %v as executed, and has not executed it", c.name(host), id)
+		default:
+			marks[i].command = d.Command
+		}
+		marks[i].id = id
+	}
+	return marks
+}
+
+// record takes a durable record: what a replica has promised and voted never goes back.
+func (c *checker) record(host int, r epaxos.Record) {
+	old, known := c.durable[host][r.ID]
+	if r.Initial == nil {
+		r.Initial = old.Initial
+	}
+	if r.Command == nil {
+		r.Command = old.Command
+	}
+	c.durable[host][r.ID] = r
+	m := c.w.members
+	broken := func(invariant, how string) {
+		c.w.violated(invariant, "%s: r%d saved %v over %v", how, c.name(host),
+			m.FormatRecord(c.name(host), r), m.FormatRecord(c.name(host), old))
+	}
+	switch {
+	case r.Promised.Less(r.Accepted):
+		broken("promise", "an accept above the promise")
+	case known && (r.Promised.Less(old.Promised) || r.Accepted.Less(old.Accepted) || r.Phase < old.Phase):
+		broken("promise", "something went back")
+	case old.Phase == epaxos.Initial && r.Phase == epaxos.PreAccepted && !old.Promised.IsZero():
+		broken("promise", "a pre-accept after a promise")
+	case old.Phase == epaxos.Committed && (r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
+		broken("agreement", "a decision has changed")
+	case old.Phase == epaxos.Accepted && r.Phase == epaxos.Accepted && old.Accepted == r.Accepted &&
+		(r.NoOp != old.NoOp || !r.Deps.Equal(old.Deps)):
+		broken("commit-votes", "two values at one ballot")
+	case old.Phase == epaxos.PreAccepted && r.Phase == epaxos.PreAccepted && !r.Deps.Equal(old.Deps):
+		broken("commit-votes", "a vote has changed")
+	case old.Initial != nil && !r.Initial.Equal(old.Initial):
+		broken("commit-votes", "the initial dependencies have changed")
 	}
 }
 
 // crashed reads back what a replica still has.
 func (c *checker) crashed(host int, d *disk) {
+	before := c.durable[host]
 	c.durable[host] = map[epaxos.InstanceID]epaxos.Record{}
-	err := d.Groups(func(_ uint64, group []byte) error {
-		c.synced(host, group)
+	log := newHostEffects(c.w.members)
+	err := d.Groups(func(_ uint64, body []byte) error {
+		group, err := wire.DecodeGroup(body)
+		if err != nil {
+			return fmt.Errorf("decode a group: %w", err)
+		}
+		for i := range group.Records {
+			c.record(host, group.Records[i])
+			c.ledger.recorded(host, &group.Records[i])
+		}
+		log.read(c.w.members, &group)
 		return nil
 	})
 	if err != nil {
-		c.w.violation("the disk of r%d cannot be read back: %v", c.w.members.Voters[host], err)
+		c.w.violated("integrity", "the disk of r%d cannot be read back: %v", c.name(host), err)
+		return
 	}
-	d.synced = func(b storage.Batch) { c.synced(host, b.Group) }
-}
-
-// sent checks durability (6): whatever a message lets others count on is on the sender's disk
-// (docs/protocol.md, rule S1).
-func (c *checker) sent(host int, messages []epaxos.Envelope) {
-	for _, e := range messages {
-		id := epaxos.InstanceOf(e.Message)
-		saved := c.durable[host][id]
-		if why := c.unsupported(host, saved, e.Message); why != "" {
-			c.w.violation("durability (6): %s, but %s: %s", c.w.members.FormatEnvelope(e), why,
-				c.w.members.FormatRecord(e.From, saved))
-		}
+	state, err := stateOf(d)
+	if err != nil {
+		c.w.violated("integrity", "the disk of r%d: %v", c.name(host), err)
+		return
 	}
-}
-
-func (c *checker) unsupported(host int, saved epaxos.Record, message epaxos.Message) string {
-	optimised := !c.w.members.Baseline()
-	own := saved.ID.Replica == c.w.members.Voters[host]
-	switch m := message.(type) {
-	case epaxos.PreAccept:
-		return unless(saved.Phase >= epaxos.PreAccepted, "it is not pre-accepted at its leader")
-	case epaxos.PreAcceptReply:
-		return unless(saved.Phase >= epaxos.PreAccepted, "the vote is not saved")
-	case epaxos.Accept:
-		return unless(!saved.Accepted.Less(m.Ballot) && saved.Phase >= epaxos.Accepted, "the own vote is not saved")
-	case epaxos.AcceptReply:
-		return unless(!saved.Accepted.Less(m.Ballot) && saved.Phase >= epaxos.Accepted, "the vote is not saved")
-	case epaxos.Recover:
-		return unless(!saved.Promised.Less(m.Ballot), "the own promise is not saved")
-	case epaxos.RecoverReply:
-		return unless(!saved.Promised.Less(m.Ballot) && saved.Phase >= m.Phase, "the promise is not saved")
-	case epaxos.ValidateReply:
-		return unless(saved.Initial != nil, "the initial proposal is not saved")
-	case epaxos.Commit:
-		fastOrNever := own && m.Ballot.IsZero() && optimised
-		return unless(!fastOrNever || saved.Phase >= epaxos.Accepted, "the own fast commit is not saved")
-	default:
-		return ""
+	c.w.stop(c.kept(host, before, log))
+	c.w.stop(c.effects.restart(host, c.marks(host, log.order), state))
+	c.orders.restart(host, log.order)
+	d.synced = func(b storage.Batch) {
+		c.w.note(noteSave, host, b.Group)
+		c.synced(host, b)
 	}
 }
 
-func unless(fine bool, why string) string {
-	if fine {
-		return ""
-	}
-	return why
+// started begins a life of a replica.
+func (c *checker) started(host int, limits epaxos.Limits) { c.bounds.started(host, limits) }
+
+// turned looks at a replica after a turn.
+func (c *checker) turned(host int) {
+	core := c.w.hosts[host].core
+	c.w.stop(c.bounds.turned(host, core.Stats(), core.Tops()))
 }
 
-// watchedOrder shows the checker every decision as the executor takes it, which is after the save,
-// and tells the machine which instance it is about to execute. A decision that dies with its replica
-// before that was never made: nobody has heard of it.
+// executed takes a component that is about to be applied.
+func (c *checker) executed(host int, component []execution.Vertex) {
+	c.w.stop(c.bounds.component(len(component)))
+	for _, v := range component {
+		c.w.stop(c.orders.executed(host, v.ID, v.Command))
+	}
+}
+
+// watchedOrder shows the checker every decision as the executor takes it, which is after the save, and
+// every component as it executes, and tells the machine which instance it is about to execute. A
+// decision that dies with its replica before that, and of which no message has left, was never made:
+// nobody has heard of it.
 type watchedOrder struct {
 	*execution.Graph
 	w    *world
@@ -180,6 +261,9 @@ func (o *watchedOrder) Commit(id epaxos.InstanceID, command *epaxos.Command, dep
 // Next implements node.Orderer.
 func (o *watchedOrder) Next() []execution.Vertex {
 	component := o.Graph.Next()
+	if component != nil {
+		o.w.check.executed(o.host, component)
+	}
 	for _, v := range component {
 		for i := range v.Command.Requests {
 			o.next = append(o.next, place{v.ID, i})
@@ -188,7 +272,17 @@ func (o *watchedOrder) Next() []execution.Vertex {
 	return component
 }
 
-// watchedMachine shows the checker every result.
+// TakeExecuted implements node.Orderer.
+func (o *watchedOrder) TakeExecuted() []epaxos.InstanceID {
+	taken := o.Graph.TakeExecuted()
+	for _, id := range taken {
+		o.w.check.bounds.executed(o.host, id)
+	}
+	return taken
+}
+
+// watchedMachine shows the checker every result. It is the machine that ships, but that increments of one
+// key tell nothing, so that they commute.
 type watchedMachine struct {
 	execution.KV
 	order *watchedOrder
@@ -199,6 +293,9 @@ func (m *watchedMachine) Apply(view execution.View, payload []byte) ([]byte, err
 	result, err := m.KV.Apply(view, payload)
 	if err != nil {
 		return nil, fmt.Errorf("apply %x: %w", payload, err)
+	}
+	if result, err = silent(payload, result); err != nil {
+		return nil, err
 	}
 	at := m.order.next[0]
 	m.order.next = m.order.next[1:]

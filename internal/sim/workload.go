@@ -1,7 +1,7 @@
 package sim
 
 import (
-	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -13,6 +13,7 @@ import (
 // operation is one request of a client, and what the client learned of it.
 type operation struct {
 	client  *client
+	host    *host // where it waits; nil once that is over
 	op      wire.Op
 	payload []byte
 	called  time.Duration
@@ -21,73 +22,141 @@ type operation struct {
 	result  wire.Result
 }
 
-// client has one request open at a time and moves among the replicas.
+// client has one request open at a time, or a few that it sent at once, and moves among the replicas.
 type client struct {
-	w       *world
-	number  int
-	hot     float64 // share of requests on shared keys
-	history []*operation
+	w        *world
+	number   int
+	rand     *rand.Rand
+	home     int      // where it asked last
+	rush     *trouble // it asks only once, for this; nil is an ordinary client
+	rank     int      // in the rush
+	open     int      // requests that it waits for
+	values   int
+	versions map[string]uint64 // that it saw last, by key
+	history  []*operation
+}
+
+func (w *world) newClient(random *rand.Rand) *client {
+	c := &client{w: w, number: len(w.clients), rand: random, versions: map[string]uint64{}}
+	c.home = random.IntN(len(w.hosts))
+	w.clients = append(w.clients, c)
+	return c
 }
 
 func (w *world) startClients() {
-	hot := []float64{0, 0.1, 0.5, 1}[w.rand.IntN(4)]
-	for i := range 1 + w.rand.IntN(8) {
-		c := &client{w: w, number: i, hot: hot}
-		w.clients = append(w.clients, c)
-		w.after(w.between(0, time.Second), c.next)
+	w.mix = drawMix(stream(w.options.Seed, streamWork, 0), &w.setup)
+	for i := range w.setup.clients {
+		c := w.newClient(stream(w.options.Seed, streamWork, i+1))
+		w.after(between(c.rand, 0, w.setup.pace), c.next)
 	}
 }
 
-// next begins a request at some replica, if any are left.
+// next begins a request at some replica, or several, if any are left.
 func (c *client) next() {
 	w := c.w
-	if w.left == 0 {
+	if w.left == 0 || c.rush != nil && len(c.history) > 0 {
 		return
 	}
-	i := w.rand.IntN(len(w.hosts))
-	h := w.hosts[i]
-	if h.node == nil || h.pausedUntil > w.now {
+	i := c.destination()
+	if !w.ready(i) {
 		w.after(50*time.Millisecond, c.next)
 		return
 	}
-	w.left--
-	o := &operation{client: c, op: c.draw(), called: w.now}
-	o.payload = wire.AppendOp(nil, &o.op)
-	footprint, err := execution.KV{}.Footprint(o.payload)
-	if err != nil {
-		w.violation("the machine refuses %+v: %v", o.op, err)
+	count := 1
+	if c.rush == nil && c.rand.Float64() < w.mix.burst {
+		count += 1 + c.rand.IntN(5)
+	}
+	for range min(count, w.left) {
+		if !c.ask(i) {
+			break
+		}
+	}
+	if c.open == 0 {
+		w.after(between(c.rand, 20*time.Millisecond, 300*time.Millisecond), c.next)
 		return
 	}
-	w.seq++
-	id := epaxos.ProposalID(w.seq)
-	h.calls[id] = o
-	if err := h.node.Propose(w.now, id, epaxos.Request{Payload: o.payload}, footprint); err != nil {
-		delete(h.calls, id)
-		w.left++
-		w.report.Refused++
-		w.after(w.between(20*time.Millisecond, 300*time.Millisecond), c.next)
-		return
-	}
-	c.history = append(c.history, o)
-	w.impatience(h, id, o)
 	w.turn(i)
 }
 
+// ask sends one request, and reports whether it was taken.
+func (c *client) ask(i int) bool {
+	w, h := c.w, c.w.hosts[i]
+	o := &operation{client: c, host: h, op: c.draw(), called: w.now}
+	o.payload = wire.AppendOp(nil, &o.op)
+	footprint, err := execution.KV{}.Footprint(o.payload)
+	if err != nil {
+		w.violated("integrity", "the machine refuses %+v: %v", o.op, err)
+		return false
+	}
+	w.seq++
+	id := epaxos.ProposalID(w.seq) //nolint:gosec // small
+	err = h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, c.widen(&o.op, footprint))
+	if err != nil {
+		w.report.Refused++
+		return false
+	}
+	w.left--
+	c.open++
+	h.calls[id] = o
+	c.history = append(c.history, o)
+	if unique(&o.op) {
+		w.check.once[string(o.payload)] = place{}
+	}
+	w.impatience(i, id, o)
+	return true
+}
+
+// close ends the wait for a request. After the last one the client rests for a while.
+func (c *client) close(o *operation, rest time.Duration) {
+	o.host = nil
+	c.open--
+	if c.open == 0 {
+		c.w.after(between(c.rand, 0, rest), c.next)
+	}
+}
+
+// rush has requests for a key of its own meet at two replicas, and perhaps at others.
+func (w *world) rush(t *trouble) {
+	for i := range 2 + t.Type%3 {
+		c := w.newClient(stream(w.options.Seed, streamWork, (t.index+1)<<8|i))
+		c.rush, c.rank = t, i
+		w.after(between(c.rand, 0, w.setup.far), c.next)
+	}
+	w.happened(t)
+}
+
+// destination is the replica that the next request goes to.
+func (c *client) destination() int {
+	if i := c.rand.IntN(len(c.w.hosts)); c.rand.Float64() < c.w.mix.roam || !c.w.ready(c.home) {
+		c.home = i
+	}
+	switch {
+	case c.rush != nil && c.rank == 0:
+		return c.rush.A
+	case c.rush != nil && c.rank == 1:
+		return c.rush.B
+	default:
+		return c.home
+	}
+}
+
 // impatience takes some requests back. What the node says it took back must never be applied.
-func (w *world) impatience(h *host, id epaxos.ProposalID, o *operation) {
-	if !w.chance(0.05) || o.op.Kind != wire.OpPut {
+func (w *world) impatience(i int, id epaxos.ProposalID, o *operation) {
+	h, r := w.hosts[i], o.client.rand
+	if r.IntN(20) > 0 || !unique(&o.op) {
 		return
 	}
 	life := h.life
-	w.after(w.between(0, 500*time.Millisecond), func() {
-		if h.node == nil || h.life != life || h.calls[id] != o || !h.node.Cancel(id) {
+	w.after(between(r, 0, 500*time.Millisecond), func() {
+		if !w.ready(i) || h.life != life || h.calls[id] != o || !h.node.Cancel(id) {
 			return
 		}
 		w.check.cancelled[string(o.payload)] = true
 		delete(h.calls, id)
 		o.client.forget(o)
 		w.report.Refused++
-		o.client.next()
+		w.left++
+		o.client.close(o, 0)
 	})
 }
 
@@ -98,40 +167,6 @@ func (c *client) forget(o *operation) {
 			c.history = append(c.history[:i], c.history[i+1:]...)
 			return
 		}
-	}
-}
-
-// draw makes a request. Puts are unique, so that a result tells which one it saw.
-func (c *client) draw() wire.Op {
-	w := c.w
-	key := func() []byte {
-		if w.chance(c.hot) {
-			return fmt.Appendf(nil, "hot%d", w.rand.IntN(2))
-		}
-		return fmt.Appendf(nil, "own%d", c.number)
-	}
-	put := func() wire.Op {
-		w.seq++
-		return wire.Op{Kind: wire.OpPut, Key: key(), Value: fmt.Appendf(nil, "v%d", w.seq)}
-	}
-	switch w.rand.IntN(10) {
-	case 0, 1, 2, 3:
-		return put()
-	case 4:
-		return wire.Op{Kind: wire.OpIncrement, Key: []byte("count"), Delta: 1}
-	case 5:
-		one, two := put(), put()
-		if string(one.Key) == string(two.Key) {
-			two.Key = []byte("hot9")
-		}
-		return wire.Op{Kind: wire.OpTxn, Then: []wire.Op{one, two, {Kind: wire.OpGet, Key: []byte("hot0")}}}
-	case 6:
-		o := put()
-		o.Kind = wire.OpCompareAndSet
-		o.Compares = []wire.Compare{{Key: o.Key, Target: wire.CompareVersion, Relation: wire.Less, Version: 20}}
-		return o
-	default:
-		return wire.Op{Kind: wire.OpGet, Key: key()}
 	}
 }
 
@@ -146,32 +181,37 @@ func (w *world) answer(i int, answers []node.Answer) {
 		delete(h.calls, a.Proposal)
 		result, err := wire.DecodeResult(a.Result)
 		if err != nil {
-			w.violation("a result does not decode: %v", err)
+			w.violated("integrity", "a result does not decode: %v", err)
 			return
 		}
+		w.note(noteAnswer, i, a.Result)
 		o.result, o.known, o.ended = result, true, w.now
 		w.report.Answered++
-		w.after(w.between(0, 50*time.Millisecond), o.client.next)
+		o.client.learn(&o.op, &result)
+		o.client.close(o, w.setup.pace)
+	}
+}
+
+// learn remembers the versions that a result tells.
+func (c *client) learn(op *wire.Op, result *wire.Result) {
+	if op.Kind != wire.OpTxn {
+		c.versions[string(op.Key)] = result.Version
+		return
+	}
+	for i := range min(len(op.Then), len(result.Results)) {
+		c.learn(&op.Then[i], &result.Results[i])
 	}
 }
 
 // lose ends the requests of a replica that crashed: nobody knows what becomes of them.
 func (w *world) lose(h *host) {
-	lost := len(h.calls)
-	w.report.Unknown += lost
+	w.report.Unknown += len(h.calls)
 	for _, c := range w.clients {
-		if n := len(c.history); n > 0 && c.waitsAt(h, c.history[n-1]) {
-			w.after(w.between(0, time.Second), c.next)
+		for _, o := range c.history {
+			if o.host == h {
+				c.close(o, time.Second)
+			}
 		}
 	}
 	h.calls = map[epaxos.ProposalID]*operation{}
-}
-
-func (c *client) waitsAt(h *host, o *operation) bool {
-	for _, open := range h.calls {
-		if open == o {
-			return true
-		}
-	}
-	return false
 }

@@ -59,14 +59,19 @@ func (c *Conn) WriteTo(p []byte, addr net.Addr) (int, error) {
 		return 0, fmt.Errorf("wan: write to %v: %w", addr, syscall.EMSGSIZE)
 	}
 	remote := udp.AddrPort()
-	to, delay, verdict := c.em.route(c.site, remote)
-	switch {
-	case verdict == lose:
-		return len(p), nil
-	case delay == 0:
-		return c.socket.WriteTo(p, addr)
+	to, fate := c.em.route(c.site, remote)
+	for _, delay := range fate.delays[:fate.copies] {
+		var err error
+		if delay == 0 {
+			_, err = c.socket.WriteTo(p, addr)
+		} else {
+			err = c.hold(p, remote, to, c.now().Add(delay))
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
-	return len(p), c.hold(p, remote, to, c.now().Add(delay))
+	return len(p), nil
 }
 
 func (c *Conn) hold(p []byte, remote netip.AddrPort, to int, due time.Time) error {

@@ -214,6 +214,49 @@ func TestCutDropsWhatIsInFlight(t *testing.T) {
 	}
 }
 
+func TestACutOneWayLetsTheOtherPass(t *testing.T) {
+	em := newEmulator(t)
+	va, there := open(t, em, 0)
+	ca, back := open(t, em, 1)
+	if err := em.CutOneWay(0, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	write(t, va, ca, "cut")
+	write(t, ca, va, "answer")
+	back.advance(time.Second)
+	if got := read(t, va); got != "answer" {
+		t.Fatalf("VA received %q", got)
+	}
+	if err := em.CutOneWay(0, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	write(t, va, ca, "whole again")
+	there.advance(time.Second)
+	if got := read(t, ca); got != "whole again" {
+		t.Fatalf("CA received %q", got)
+	}
+	if got := em.Stats(); got != (Stats{Sent: 3, Cut: 1}) {
+		t.Fatalf("stats %+v", got)
+	}
+}
+
+func TestADuplicateArrivesTwice(t *testing.T) {
+	em := newEmulator(t)
+	va, clock := open(t, em, 0)
+	ca, _ := open(t, em, 1)
+	if err := em.SetLink(0, 1, Link{Duplicate: 1}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, va, ca, "twice")
+	clock.advance(time.Second)
+	if first, second := read(t, ca), read(t, ca); first != "twice" || second != "twice" {
+		t.Fatalf("CA received %q and %q", first, second)
+	}
+	if got := em.Stats(); got != (Stats{Sent: 1, Duplicated: 1}) {
+		t.Fatalf("stats %+v", got)
+	}
+}
+
 func TestTheSeedDeterminesLossAndJitter(t *testing.T) {
 	p, err := Named("wan3")
 	if err != nil {
@@ -232,8 +275,9 @@ func TestTheSeedDeterminesLossAndJitter(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2000 {
-			_, delay, verdict := em.route(0, addr)
-			if verdict == lose {
+			_, f := em.route(0, addr)
+			delay := f.delays[0]
+			if f.copies == 0 {
 				lost++
 			} else if extra := delay - p.OneWay(0, 2); extra < 0 || extra >= 5*time.Millisecond {
 				t.Fatalf("jitter of %v", extra)
@@ -281,6 +325,8 @@ func TestWhatCannotBeIsRefused(t *testing.T) {
 		"unknown site":    em.SetDown(5, true),
 		"negative site":   em.Cut(0, -1, true),
 		"loss above one":  em.SetLink(0, 1, Link{Loss: 1.1}),
+		"less than never": em.SetLink(0, 1, Link{Duplicate: -0.1}),
+		"cut to nowhere":  em.CutOneWay(0, 5, true),
 		"negative jitter": em.SetLink(0, 1, Link{Jitter: -1}),
 	} {
 		if err == nil {

@@ -1,5 +1,5 @@
-// Package wan emulates a wide-area network inside one machine: a packet connection that delays and
-// loses datagrams according to the sites of its two ends.
+// Package wan emulates a wide-area network inside one machine: a packet connection that delays,
+// loses and repeats datagrams according to the sites of its two ends.
 //
 // An Emulator holds a Profile, which is a table of sites and round trips, and a book of addresses.
 // Listen opens a UDP socket at a site and enters its address; Place enters the address of a socket
@@ -7,7 +7,7 @@
 // the two sites, in user space and below QUIC, so that handshakes, acknowledgements and congestion
 // control all feel the distance. Datagrams to addresses that are not in the book pass at once.
 //
-// Without jitter a link keeps the order of its datagrams. Loss and jitter are drawn, per link and
+// Without jitter a link keeps the order of its datagrams. Loss, repetition and jitter are drawn, per link and
 // direction, from generators that the seed determines; which datagram meets which draw depends on
 // the order of sending, so only a single sender gives the same run twice.
 //

@@ -16,14 +16,15 @@ const QueueBytesMax = 64 << 20
 
 // Link is what a path does to datagrams besides delaying them.
 type Link struct {
-	Loss   float64       // probability that a datagram is lost, per direction
-	Jitter time.Duration // added delay, uniform in [0, Jitter); it reorders
+	Loss      float64       // probability that a datagram is lost, per direction
+	Duplicate float64       // probability that one that is not lost arrives twice
+	Jitter    time.Duration // added delay, uniform in [0, Jitter), of each copy; it reorders
 }
 
 // Stats counts what became of the datagrams that sockets of an emulator sent. Cut ones are those
-// lost to Cut and SetDown.
+// lost to Cut, CutOneWay and SetDown.
 type Stats struct {
-	Sent, Lost, Cut, Overflowed uint64
+	Sent, Lost, Duplicated, Cut, Overflowed uint64
 }
 
 // Emulator is a wide-area network. All methods are safe for concurrent use.
@@ -45,13 +46,11 @@ type path struct {
 	draw  *rand.Rand
 }
 
-// verdict is what happens to one datagram.
-type verdict int
-
-const (
-	pass verdict = iota
-	lose
-)
+// fate is what happens to one datagram: how long each of its copies takes.
+type fate struct {
+	copies int // 0 is lost
+	delays [2]time.Duration
+}
 
 // New makes an emulator. The profile must be valid.
 func New(profile Profile, seed uint64) (*Emulator, error) {
@@ -80,14 +79,14 @@ func New(profile Profile, seed uint64) (*Emulator, error) {
 // Profile is the table that the emulator was made of.
 func (em *Emulator) Profile() Profile { return em.profile }
 
-// SetLink sets loss and jitter between two sites, both ways.
+// SetLink sets loss, duplication and jitter between two sites, both ways.
 func (em *Emulator) SetLink(a, b int, link Link) error {
 	if err := em.check(a, b); err != nil {
 		return err
 	}
-	if !(link.Loss >= 0 && link.Loss <= 1) || link.Jitter < 0 {
-		return fmt.Errorf("wan link: loss %v, jitter %v: need a probability and a positive time",
-			link.Loss, link.Jitter)
+	if !probability(link.Loss) || !probability(link.Duplicate) || link.Jitter < 0 {
+		return fmt.Errorf("wan link: loss %v, duplicate %v, jitter %v: need two probabilities and a positive time",
+			link.Loss, link.Duplicate, link.Jitter)
 	}
 	em.mu.Lock()
 	defer em.mu.Unlock()
@@ -95,7 +94,9 @@ func (em *Emulator) SetLink(a, b int, link Link) error {
 	return nil
 }
 
-// SetLinks sets loss and jitter between all sites, but not inside a site.
+func probability(p float64) bool { return p >= 0 && p <= 1 } // not a number is none
+
+// SetLinks sets loss, duplication and jitter between all sites, but not inside a site.
 func (em *Emulator) SetLinks(link Link) error {
 	for a := range em.profile.Sites {
 		for b := range a {
@@ -116,6 +117,18 @@ func (em *Emulator) Cut(a, b int, cut bool) error {
 	em.mu.Lock()
 	defer em.mu.Unlock()
 	em.paths[a][b].cut, em.paths[b][a].cut = cut, cut
+	return nil
+}
+
+// CutOneWay drops everything that one site sends to another, but not what comes back, until it is
+// called with false.
+func (em *Emulator) CutOneWay(from, to int, cut bool) error {
+	if err := em.check(from, to); err != nil {
+		return err
+	}
+	em.mu.Lock()
+	defer em.mu.Unlock()
+	em.paths[from][to].cut = cut
 	return nil
 }
 
@@ -166,28 +179,35 @@ func (em *Emulator) forget(addr netip.AddrPort) {
 
 // route decides about a datagram that a socket at site from sends to addr. to is -1 if the address
 // is not in the book.
-func (em *Emulator) route(from int, addr netip.AddrPort) (to int, delay time.Duration, v verdict) {
+func (em *Emulator) route(from int, addr netip.AddrPort) (to int, f fate) {
 	em.mu.Lock()
 	defer em.mu.Unlock()
 	em.stats.Sent++
 	to, found := em.book[canonical(addr)]
 	if !found {
-		return -1, 0, pass
+		return -1, fate{copies: 1}
 	}
 	p := &em.paths[from][to]
 	if p.cut || em.down[from] || em.down[to] {
 		em.stats.Cut++
-		return to, 0, lose
+		return to, fate{}
 	}
 	if p.link.Loss > 0 && p.draw.Float64() < p.link.Loss {
 		em.stats.Lost++
-		return to, 0, lose
+		return to, fate{}
 	}
-	delay = p.delay
-	if p.link.Jitter > 0 {
-		delay += time.Duration(p.draw.Int64N(int64(p.link.Jitter)))
+	f.copies = 1
+	if p.link.Duplicate > 0 && p.draw.Float64() < p.link.Duplicate {
+		em.stats.Duplicated++
+		f.copies = 2
 	}
-	return to, delay, pass
+	for i := range f.copies {
+		f.delays[i] = p.delay
+		if p.link.Jitter > 0 {
+			f.delays[i] += time.Duration(p.draw.Int64N(int64(p.link.Jitter)))
+		}
+	}
+	return to, f
 }
 
 // arrives decides again at the far end of the path.

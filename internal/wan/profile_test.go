@@ -1,11 +1,16 @@
 package wan
 
 import (
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/264bc8cf/epaxos/internal/hostile"
 )
 
 func TestNamedProfilesAreValid(t *testing.T) {
@@ -110,12 +115,40 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// FuzzParse: what is accepted is valid, is emulated without a fault, and reads the same when written.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"sites":["A","B"],"rtt_ms":[[0,80],[80,0]]}`))
+	for _, text := range []string{
+		`{"sites":["A","B"],"rtt_ms":[[0,80],[80,0]]}`, `{"sites":["A"],"rtt_ms":[[0]]}`, `{"sites":["A"],"rtt_ms":[[0]],"loss":1}`,
+		`{"sites":["A","B"],"rtt_ms":[[0,1e999],[1e999,0]]}`, `{"sites":["A","A"],"rtt_ms":[[0,1],[1,0]]}`, `{"rtt_ms":[[[]]]}`,
+		`{"sites":["A","B"],"rtt_ms":[[0,0.1],[0.1,-0]]}`, `{"Sites":["\u0000"],"RTT_MS":[[0]]} `, `[`, `null`,
+	} {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		hostile.Cheap(t, hostile.Factor, len(text), func() { _, _ = Parse(text) })
 		p, err := Parse(text)
-		if err == nil && p.Validate() != nil {
-			t.Fatal("an invalid profile was accepted")
+		if err != nil {
+			return
+		}
+		if err := p.Validate(); err != nil {
+			t.Fatalf("violation of integrity: an invalid profile was accepted: %v", err)
+		}
+		for i := range p.Sites {
+			for j := range p.Sites {
+				if d := p.OneWay(i, j); d < 0 || d > rttMaxMillis*time.Millisecond {
+					t.Errorf("violation of boundedness: %v from %d to %d", d, i, j)
+				}
+			}
+			if !(p.NearestQuorumRTT(i, 1) == 0) {
+				t.Errorf("violation of integrity: a quorum of one waits %v ms", p.NearestQuorumRTT(i, 1))
+			}
+		}
+		written, err := json.Marshal(map[string]any{"sites": p.Sites, "rtt_ms": p.RTT})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Parse(written); err != nil || !reflect.DeepEqual(again, p) {
+			t.Errorf("violation of integrity: %s was read as %+v, %v, and not as %+v", written, again, err, p)
 		}
 	})
 }

@@ -51,7 +51,9 @@ var commitCodec = messageCodec("commit",
 	}},
 )
 
-func TestAccept(t *testing.T)       { acceptCodec.test(t) }
-func TestAcceptReply(t *testing.T)  { acceptReplyCodec.test(t) }
-func TestCommit(t *testing.T)       { commitCodec.test(t) }
-func FuzzDecodeCommit(f *testing.F) { commitCodec.fuzz(f) }
+func TestAccept(t *testing.T)            { acceptCodec.test(t) }
+func TestAcceptReply(t *testing.T)       { acceptReplyCodec.test(t) }
+func TestCommit(t *testing.T)            { commitCodec.test(t) }
+func FuzzDecodeCommit(f *testing.F)      { commitCodec.fuzz(f) }
+func FuzzDecodeAccept(f *testing.F)      { acceptCodec.fuzz(f) }
+func FuzzDecodeAcceptReply(f *testing.F) { acceptReplyCodec.fuzz(f) }

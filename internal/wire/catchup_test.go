@@ -32,9 +32,9 @@ var truncatedCodec = messageCodec("truncated",
 	messageSample{"usual", epaxos.Truncated{ID: id(3, 42)}},
 )
 
-func TestFetch(t *testing.T)     { fetchCodec.test(t) }
-func TestGossip(t *testing.T)    { gossipCodec.test(t) }
-func TestTruncated(t *testing.T) { truncatedCodec.test(t) }
-
+func TestFetch(t *testing.T)           { fetchCodec.test(t) }
+func TestGossip(t *testing.T)          { gossipCodec.test(t) }
+func TestTruncated(t *testing.T)       { truncatedCodec.test(t) }
 func FuzzDecodeGossip(f *testing.F)    { gossipCodec.fuzz(f) }
+func FuzzDecodeFetch(f *testing.F)     { fetchCodec.fuzz(f) }
 func FuzzDecodeTruncated(f *testing.F) { truncatedCodec.fuzz(f) }

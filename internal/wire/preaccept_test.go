@@ -30,6 +30,7 @@ var preAcceptReplyCodec = messageCodec("pre_accept_reply",
 	messageSample{"unknown", epaxos.PreAcceptReply{ID: id(3, 42)}},
 )
 
-func TestPreAccept(t *testing.T)       { preAcceptCodec.test(t) }
-func TestPreAcceptReply(t *testing.T)  { preAcceptReplyCodec.test(t) }
-func FuzzDecodePreAccept(f *testing.F) { preAcceptCodec.fuzz(f) }
+func TestPreAccept(t *testing.T)            { preAcceptCodec.test(t) }
+func TestPreAcceptReply(t *testing.T)       { preAcceptReplyCodec.test(t) }
+func FuzzDecodePreAccept(f *testing.F)      { preAcceptCodec.fuzz(f) }
+func FuzzDecodePreAcceptReply(f *testing.F) { preAcceptReplyCodec.fuzz(f) }

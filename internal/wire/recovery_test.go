@@ -56,3 +56,6 @@ func TestRecoverReply(t *testing.T)       { recoverReplyCodec.test(t) }
 func TestRefusal(t *testing.T)            { refusalCodec.test(t) }
 func TestTryRecover(t *testing.T)         { tryRecoverCodec.test(t) }
 func FuzzDecodeRecoverReply(f *testing.F) { recoverReplyCodec.fuzz(f) }
+func FuzzDecodeRecover(f *testing.F)      { recoverCodec.fuzz(f) }
+func FuzzDecodeRefusal(f *testing.F)      { refusalCodec.fuzz(f) }
+func FuzzDecodeTryRecover(f *testing.F)   { tryRecoverCodec.fuzz(f) }

@@ -47,3 +47,5 @@ func TestValidate(t *testing.T)            { validateCodec.test(t) }
 func TestValidateReply(t *testing.T)       { validateReplyCodec.test(t) }
 func TestWaiting(t *testing.T)             { waitingCodec.test(t) }
 func FuzzDecodeValidateReply(f *testing.F) { validateReplyCodec.fuzz(f) }
+func FuzzDecodeValidate(f *testing.F)      { validateCodec.fuzz(f) }
+func FuzzDecodeWaiting(f *testing.F)       { waitingCodec.fuzz(f) }

@@ -67,5 +67,6 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
+func FuzzDecodeInstanceID(f *testing.F)   { instanceIDCodec.fuzz(f) }
 func FuzzDecodeInstanceIDs(f *testing.F)  { instanceIDsCodec.fuzz(f) }
 func FuzzDecodeDependencies(f *testing.F) { dependenciesCodec.fuzz(f) }

@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
+)
+
+// Report tells what a run did, so that a generator that has fallen silent is noticed.
+type Report struct {
+	Trace    uint64 // fingerprint of everything that happened
+	Seeds    int
+	Counted  int // runs that count, see Counts
+	Answered int
+	Unknown  int // requests whose replica crashed
+	Refused  int
+	Crashes  int
+	Gone     int             // replicas that did not come back
+	Lost     int             // frames
+	Dropped  int             // groups of logs that were deleted
+	Faults   [faultKinds]int // faults that did something
+	Finished bool            // everything was healed, and then all was done and agreed
+	Stats    epaxos.Stats
+	Order    execution.Branches
+	Elapsed  time.Duration // simulated
+	Lines    []string      // the trace, with Options.Log
+}
+
+// A run counts if it had work, trouble and an end. Anything less proves little.
+const (
+	countedAnswers = 200
+	countedKinds   = 3
+)
+
+// Counts reports whether a run had what it takes to prove something.
+func (r *Report) Counts() bool {
+	kinds := 0
+	for kind, n := range r.Faults {
+		if n > 0 && FaultKind(kind) != Rush { //nolint:gosec // small
+			kinds++
+		}
+	}
+	return r.Answered >= countedAnswers && kinds >= countedKinds && r.Finished
+}
+
+// Add sums two reports.
+func (r *Report) Add(o Report) {
+	r.Seeds += o.Seeds
+	r.Counted += o.Counted
+	r.Answered += o.Answered
+	r.Unknown += o.Unknown
+	r.Refused += o.Refused
+	r.Crashes += o.Crashes
+	r.Gone += o.Gone
+	r.Lost += o.Lost
+	r.Dropped += o.Dropped
+	for kind, n := range o.Faults {
+		r.Faults[kind] += n
+	}
+	r.Elapsed += o.Elapsed
+	r.Order.Add(&o.Order)
+	addStats(&r.Stats, o.Stats)
+}
+
+func addStats(t *epaxos.Stats, s epaxos.Stats) {
+	t.Led += s.Led
+	t.Fast += s.Fast
+	t.Slow += s.Slow
+	t.Recoveries += s.Recoveries
+	t.Validations += s.Validations
+	t.Waits += s.Waits
+	t.NoOps += s.NoOps
+	t.Reproposed += s.Reproposed
+	t.Refusals += s.Refusals
+	t.Malformed += s.Malformed
+	t.Fetched += s.Fetched
+	t.Forgotten += s.Forgotten
+	t.Branches.Add(&s.Branches)
+}
+
+// String is the coverage line of runs.
+func (r Report) String() string {
+	s := r.Stats
+	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; fast %d, slow %d, recovered %d, "+
+		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
+		"frames lost %d; forgotten %d, groups deleted %d; faults",
+		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, s.Fast, s.Slow, s.Recoveries,
+		s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
+		s.Forgotten, r.Dropped)
+	var kinds []string
+	for kind, n := range r.Faults {
+		kinds = append(kinds, fmt.Sprintf("%v %d", FaultKind(kind), n)) //nolint:gosec // small
+	}
+	return text + " " + strings.Join(kinds, ", ")
+}

@@ -1,0 +1,229 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// mix is what the clients of a run ask for.
+type mix struct {
+	keys    int     // shared ones
+	skew    float64 // how much more often the first shared key is asked for; 1 is evenly
+	roam    float64 // how often a client moves to another replica
+	burst   float64 // how often it sends several requests at once
+	wide    float64 // how often a footprint is wider than need be
+	big     float64 // how often a transaction has many keys
+	weights [actions]int
+}
+
+// action is a kind of request.
+type action uint8
+
+const (
+	put action = iota
+	get
+	count   // an increment that tells the sum
+	add     // an increment that tells nothing, and so commutes with its like
+	advance // a compare-and-set of the version that the client saw last
+	limit   // a compare-and-set that holds for the first versions of a key
+	remove
+	readMany
+	writeMany
+	transfer // a transaction that reads some keys and writes others
+	guarded  // one on condition of a version, with another branch
+	actions
+)
+
+func drawMix(r *rand.Rand, s *setup) mix {
+	m := mix{
+		keys: []int{1, 2, 2, 4, 8}[r.IntN(5)], skew: []float64{1, 2, 4}[r.IntN(3)], roam: []float64{0.05, 0.5, 1}[r.IntN(3)],
+		burst: []float64{0, 0, 0.1, 0.5}[r.IntN(4)], wide: []float64{0, 0, 0.03, 0.1}[r.IntN(4)], big: 0.02,
+	}
+	if s.profile == recovery {
+		m.keys = min(m.keys, 2)
+	}
+	m.weights = [actions]int{4, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}
+	for range 3 { // no two runs ask alike
+		m.weights[r.IntN(int(actions))] += r.IntN(8)
+	}
+	return m
+}
+
+// shared draws a shared key.
+func (c *client) shared() []byte {
+	if c.rush != nil {
+		return fmt.Appendf(nil, "rush%d", c.rush.index)
+	}
+	place := c.rand.Float64()
+	for range int(c.w.mix.skew) - 1 {
+		place = min(place, c.rand.Float64())
+	}
+	return fmt.Appendf(nil, "hot%d", int(place*float64(c.w.mix.keys)))
+}
+
+// key draws a key.
+func (c *client) key() []byte {
+	if c.rush != nil || c.rand.Float64() < c.w.setup.hot {
+		return c.shared()
+	}
+	return fmt.Appendf(nil, "own%d", c.number)
+}
+
+// several draws distinct keys.
+func (c *client) several() [][]byte {
+	count := 2 + c.rand.IntN(4)
+	if c.rand.Float64() < c.w.mix.big {
+		count = 17 + c.rand.IntN(8)
+	}
+	keys := [][]byte{c.shared()}
+	for first := c.rand.IntN(6); len(keys) < count; first++ {
+		keys = append(keys, fmt.Appendf(nil, "many%d", first%max(6, count)))
+	}
+	return keys
+}
+
+// value is one that nobody else ever puts, so that a result tells whose write it saw.
+func (c *client) value() []byte {
+	c.values++
+	return fmt.Appendf(nil, "v%d.%d", c.number, c.values)
+}
+
+func (c *client) put(key []byte) wire.Op {
+	return wire.Op{Kind: wire.OpPut, Key: key, Value: c.value()}
+}
+
+func getOf(key []byte) wire.Op { return wire.Op{Kind: wire.OpGet, Key: key} }
+
+// draw makes a request.
+func (c *client) draw() wire.Op {
+	total := 0
+	for _, weight := range c.w.mix.weights {
+		total += weight
+	}
+	at := c.rand.IntN(total)
+	for a, weight := range c.w.mix.weights {
+		if at -= weight; at < 0 {
+			return c.make(action(a)) //nolint:gosec // small
+		}
+	}
+	return wire.Op{}
+}
+
+func (c *client) make(a action) wire.Op {
+	switch a {
+	case put:
+		return c.put(c.key())
+	case get:
+		return getOf(c.readable())
+	case count:
+		return wire.Op{Kind: wire.OpIncrement, Key: []byte("count"), Delta: int64(c.rand.IntN(9)) - 4}
+	case add:
+		return wire.Op{Kind: wire.OpIncrement, Key: []byte(sumKey), Delta: 1}
+	case advance:
+		key := c.key()
+		return c.compareAndSet(key, wire.Equal, c.versions[string(key)])
+	case limit:
+		return c.compareAndSet(c.key(), wire.Less, 20)
+	case remove:
+		return c.removable()
+	default:
+		return c.transaction(a)
+	}
+}
+
+// sumKey is a key on which increments commute.
+const sumKey = "sum"
+
+// deletedKey is a key that is deleted at times, so that its versions begin anew.
+const deletedKey = "gone"
+
+func (c *client) readable() []byte {
+	switch c.rand.IntN(8) {
+	case 0:
+		return []byte(sumKey)
+	case 1:
+		return []byte(deletedKey)
+	default:
+		return c.key()
+	}
+}
+
+func (c *client) removable() wire.Op {
+	if c.rand.IntN(2) == 0 {
+		return c.put([]byte(deletedKey))
+	}
+	return wire.Op{Kind: wire.OpDelete, Key: []byte(deletedKey)}
+}
+
+func (c *client) compareAndSet(key []byte, relation wire.CompareRelation, version uint64) wire.Op {
+	op := c.put(key)
+	op.Kind = wire.OpCompareAndSet
+	op.Compares = []wire.Compare{{Key: key, Target: wire.CompareVersion, Relation: relation, Version: version}}
+	return op
+}
+
+func (c *client) transaction(a action) wire.Op {
+	txn := wire.Op{Kind: wire.OpTxn}
+	for i, key := range c.several() {
+		switch {
+		case a == readMany, a == transfer && i%2 == 0, a == guarded && i > 1:
+			txn.Then = append(txn.Then, getOf(key))
+		default:
+			txn.Then = append(txn.Then, c.put(key))
+		}
+	}
+	if a == guarded {
+		key := txn.Then[0].Key
+		txn.Compares = []wire.Compare{
+			{Key: key, Target: wire.CompareVersion, Relation: wire.Equal, Version: c.versions[string(key)]},
+		}
+		txn.Else = []wire.Op{getOf(key)}
+	}
+	return txn
+}
+
+// unique reports whether no other request has the same payload.
+func unique(op *wire.Op) bool {
+	if op.Kind == wire.OpPut || op.Kind == wire.OpCompareAndSet {
+		return true
+	}
+	for i := range op.Then {
+		if unique(&op.Then[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// widen gives a request a footprint that covers more than it touches, which costs waiting and nothing
+// else (docs/protocol.md, rule D6), so that ranges and barriers are among what is ordered. An increment
+// that tells nothing gets its own mode.
+func (c *client) widen(op *wire.Op, footprint epaxos.Footprint) epaxos.Footprint {
+	if op.Kind == wire.OpIncrement && string(op.Key) == sumKey {
+		footprint[0].Mode = epaxos.Add
+	}
+	if c.rand.Float64() >= c.w.mix.wide {
+		return footprint
+	}
+	widened := &footprint[c.rand.IntN(len(footprint))]
+	switch c.rand.IntN(6) {
+	case 0:
+		return append(footprint, epaxos.Access{Mode: epaxos.Everything})
+	case 1: // everything from here on
+		widened.Range = true
+	case 2: // nothing at all, beside what it is
+		return append(footprint, epaxos.Access{Mode: epaxos.Write, Range: true, Key: "b", End: "a"})
+	case 3: // what begins alike
+		widened.Range, widened.End = true, strings.TrimRight(widened.Key, "0123456789")+"~"
+		widened.Key = strings.TrimRight(widened.Key, "0123456789")
+	case 4: // what nobody asks for, in another space
+		return append(footprint, epaxos.Access{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: widened.Key})
+	default: // this key and no other
+		widened.Range, widened.End = true, widened.Key+"\x00"
+	}
+	return footprint
+}

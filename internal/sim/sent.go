@@ -1,0 +1,107 @@
+package sim
+
+import "github.com/264bc8cf/epaxos/epaxos"
+
+// sent takes the messages of a turn, just before they leave: whatever they let others count on is on the
+// sender's disk (durability, docs/protocol.md, rules S1 to S3 and S8), a quorum stands behind what they
+// propose (commit-votes), and what they tell as decided is decided so (agreement).
+func (c *checker) sent(host int, messages []epaxos.Envelope) {
+	if len(messages) > 0 && !c.w.hosts[host].node.Admitted() {
+		c.w.violated("durability", "r%d is on probation and sends %s", c.name(host),
+			c.w.members.FormatEnvelope(messages[0]))
+	}
+	for _, e := range messages {
+		saved := c.durable[host][epaxos.InstanceOf(e.Message)]
+		if why := c.unsupported(host, saved, e.Message); why != "" {
+			c.w.violated("durability", "%s, but %s: %s", c.w.members.FormatEnvelope(e), why,
+				c.w.members.FormatRecord(e.From, saved))
+		}
+		c.w.stop(c.ledger.sent(host, e.Message))
+		if m, ok := e.Message.(epaxos.Commit); ok {
+			c.told(host, &m)
+		}
+	}
+}
+
+// told takes a decision that a message carries.
+func (c *checker) told(host int, m *epaxos.Commit) {
+	d := epaxos.Decision{ID: m.ID, Command: m.Value.Command, Deps: m.Deps}
+	if m.Value.Kind == epaxos.Known {
+		initial := c.ledger.initial[m.ID]
+		if initial == nil {
+			c.w.violated("commit-votes", "r%d tells that %v is decided as it was proposed, and it never was",
+				c.name(host), m.ID)
+			return
+		}
+		d.Command = initial.command
+	}
+	c.decided(host, d)
+}
+
+// unsupported says what a message relies on that is not saved, or nothing. A message of an earlier stage
+// may leave in the turn that went further, so what is saved may be more than it says.
+func (c *checker) unsupported(host int, saved epaxos.Record, message epaxos.Message) string {
+	switch m := message.(type) {
+	case epaxos.PreAccept:
+		return unless(saved.Phase >= epaxos.PreAccepted && saved.Command != nil && saved.Initial.Equal(m.Initial),
+			"it is not pre-accepted at its leader")
+	case epaxos.PreAcceptReply:
+		later := saved.Phase > epaxos.PreAccepted
+		return unless(later || saved.Phase == epaxos.PreAccepted && saved.Command != nil && saved.Deps.Equal(m.Deps),
+			"the vote is not saved")
+	case epaxos.Accept:
+		return unless(voted(&saved, m.Ballot), "the own vote is not saved")
+	case epaxos.AcceptReply:
+		return unless(voted(&saved, m.Ballot), "the vote is not saved")
+	case epaxos.Recover:
+		return unless(!saved.Promised.Less(m.Ballot), "the own promise is not saved")
+	case epaxos.RecoverReply:
+		return unsupportedReport(&saved, &m)
+	case epaxos.Validate:
+		return unless(!saved.Promised.Less(m.Ballot) && saved.Command != nil && saved.Initial != nil,
+			"the initial proposal is not saved")
+	case epaxos.ValidateReply:
+		return unless(!saved.Promised.Less(m.Ballot) && saved.Command != nil && saved.Initial != nil,
+			"the initial proposal is not saved")
+	case epaxos.Commit:
+		return c.unsupportedCommit(host, &saved, &m)
+	case epaxos.Gossip:
+		return c.unsupportedGossip(host, &m)
+	default: // Waiting, Refusal, TryRecover and Fetch let nobody count on anything; Waiting see ledger
+		return ""
+	}
+}
+
+func voted(saved *epaxos.Record, ballot epaxos.Ballot) bool {
+	return saved.Phase >= epaxos.Accepted && !saved.Accepted.Less(ballot)
+}
+
+func unsupportedReport(saved *epaxos.Record, m *epaxos.RecoverReply) string {
+	switch {
+	case saved.Promised.Less(m.Ballot):
+		return "the promise is not saved"
+	case saved.Phase < m.Phase || saved.Accepted.Less(m.Accepted):
+		return "what it reports is not saved"
+	case saved.Phase == m.Phase && saved.Accepted == m.Accepted && !saved.Deps.Equal(m.Deps):
+		return "other dependencies are saved"
+	case m.Initial != nil && !saved.Initial.Equal(m.Initial):
+		return "other initial dependencies are saved"
+	}
+	return ""
+}
+
+// unsupportedCommit is rule S2: under the optimised rules a leader tells its fast commit once that is
+// saved. Whoever else tells a decision has learnt it from a quorum, or from its leader.
+func (c *checker) unsupportedCommit(host int, saved *epaxos.Record, m *epaxos.Commit) string {
+	if m.ID.Replica != c.name(host) || !m.Ballot.IsZero() || c.w.members.Baseline() || saved.Phase == epaxos.Committed {
+		return ""
+	}
+	return unless(saved.Phase == epaxos.Accepted, "the own fast commit is not saved")
+}
+
+func unless(fine bool, why string) string {
+	if fine {
+		return ""
+	}
+	return why
+}
