@@ -94,6 +94,7 @@ func (r *Replica) onGossip(from int, m Gossip) bool {
 		// It has restarted, and until it hears what the others know its proposals take the slow path.
 		r.gossiped = Gossip{}
 	}
+	p.behind = p.behind && p.executed.CoversAll(m.Executed) // else it makes progress
 	p.executed.Raise(m.Executed)
 	p.stable.Raise(m.Stable)
 	r.tops.Raise(m.Tops)

@@ -67,6 +67,28 @@ func TestRandomSchedules(t *testing.T) {
 // randomRun is one run. Without tracing it returns nil if the run failed or the core panicked; with it
 // the test ends.
 func randomRun(t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c *cluster) {
+	return runOf((*cluster).anything, t, seed, m, tracing)
+}
+
+// anything is a run of one of the kinds.
+func (c *cluster) anything() {
+	switch c.rand.IntN(6) {
+	case 0:
+		c.calm()
+		c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
+	case 1:
+		c.forgetful()
+	case 2:
+		c.hostile()
+		c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
+	default:
+		c.acts()
+		c.run(c.now + time.Duration(c.rand.IntN(2000))*time.Millisecond)
+	}
+}
+
+// runOf is one run of a kind.
+func runOf(kind func(*cluster), t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c *cluster) {
 	defer func() {
 		switch why := recover(); {
 		case why == nil:
@@ -82,20 +104,7 @@ func randomRun(t *testing.T, seed uint64, m epaxos.Membership, tracing bool) (c 
 	}()
 	c = newCluster(t, seed, m)
 	c.tracing = tracing
-	switch c.rand.IntN(6) {
-	case 0:
-		c.calm()
-		c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
-	case 1:
-		c.forgetful()
-		c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
-	case 2:
-		c.hostile()
-		c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
-	default:
-		c.acts()
-		c.run(c.now + time.Duration(c.rand.IntN(2000))*time.Millisecond)
-	}
+	kind(c)
 	c.heal()
 	for deadline := c.now + 120*time.Second; c.unsettled() != ""; {
 		if c.now > deadline {

@@ -99,7 +99,9 @@ type peer struct {
 	suspectedSince time.Duration
 	executed       Dependencies // the highest E it told
 	stable         Dependencies // the highest S it told
-	stuck          Slot         // first undecided slot of its column, and since when
+	behind         bool         // it has not told to have executed all that is executed here
+	behindSince    time.Duration
+	stuck          Slot // first undecided slot of its column, and since when
 	stuckSince     time.Duration
 	fetched        Slot // slots up to here were asked for at fetchedAt
 	fetchedAt      time.Duration

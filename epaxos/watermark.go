@@ -1,6 +1,9 @@
 package epaxos
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Watermarks (docs/protocol.md, K): what every replica has executed, and everybody knows it, is
 // forgotten, so that memory and disk hold what is in flight and not the whole history.
@@ -56,6 +59,13 @@ func (r *Replica) RestoreTruncated(floor Dependencies) error {
 // raiseWatermarks takes in what was heard or executed last (rule K5).
 func (r *Replica) raiseWatermarks() {
 	w := &r.watermarks
+	for i := range r.peers {
+		if p := &r.peers[i]; p.executed.CoversAll(r.executed) {
+			p.behind = false
+		} else if !p.behind {
+			p.behind, p.behindSince = true, r.now
+		}
+	}
 	for column := range w.stable {
 		executed := r.executed[column]
 		for i := range r.peers {
@@ -150,7 +160,8 @@ type Watermarks struct {
 // anywhere.
 type Lag struct {
 	Replica   ReplicaID
-	Instances uint64 // executed durably here and, as far as it has told, not there
+	Instances uint64        // executed durably here and, as far as it has told, not there
+	For       time.Duration // since it last told of any progress
 }
 
 // Watermarks returns a copy.
@@ -165,6 +176,9 @@ func (r *Replica) Watermarks() Watermarks {
 		lag := Lag{Replica: id}
 		for column, slot := range r.executed {
 			lag.Instances += uint64(slot - min(slot, r.peers[i].executed[column]))
+		}
+		if lag.Instances > 0 {
+			lag.For = r.now - r.peers[i].behindSince
 		}
 		w.Lags = append(w.Lags, lag)
 	}

@@ -1,7 +1,9 @@
 package epaxos_test
 
 import (
+	"fmt"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -162,5 +164,34 @@ func (c *cluster) forgetful() {
 	for range c.rand.IntN(3) {
 		at := c.rand.IntN(n)
 		c.after(time.Duration(c.rand.IntN(5000))*time.Millisecond, func() { c.crash(at) })
+	}
+	c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
+}
+
+// TestRandomForgetting is the random checker on runs made for the watermarks alone.
+func TestRandomForgetting(t *testing.T) {
+	for _, s := range []shape{{2, 0, 0}, {3, 1, 1}, {3, 1, 0}, {5, 2, 2}, {5, 2, 1}} {
+		t.Run(fmt.Sprintf("n=%d,f=%d,e=%d", s.n, s.f, s.e), func(t *testing.T) {
+			t.Parallel()
+			count := *runs
+			if count == 0 {
+				count = 100
+			}
+			var total epaxos.Stats
+			for i := range count {
+				c := runOf((*cluster).forgetful, t, *seed+uint64(i), s.membership(), false) //nolint:gosec // small
+				if c == nil {
+					runOf((*cluster).forgetful, t, *seed+uint64(i), s.membership(), true)                         //nolint:gosec // small
+					t.Fatalf("seed %d failed once and not again: the core is not deterministic", *seed+uint64(i)) //nolint:gosec // small
+				}
+				total.Forgotten += c.total.Forgotten
+				total.Validations += c.total.Validations
+				total.Malformed += c.total.Malformed
+			}
+			t.Logf("forgotten %d, validations %d", total.Forgotten, total.Validations)
+			if total.Forgotten == 0 || total.Malformed > 0 {
+				t.Errorf("%d instances were forgotten, %d messages were malformed", total.Forgotten, total.Malformed)
+			}
+		})
 	}
 }

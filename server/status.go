@@ -31,9 +31,18 @@ type Status struct {
 	Queued     int              `json:"queued"`
 	Malformed  uint64           `json:"malformed"`
 	Groups     uint64           `json:"groups"`
-	DiskBytes  uint64           `json:"disk_bytes"`
-	DiskFree   uint64           `json:"disk_free"`
-	Peers      []PeerStatus     `json:"peers"`
+	// What may be forgotten (docs/protocol.md, K).
+	Stable      []uint64         `json:"stable"`      // executed durably by every replica, of each column
+	Truncated   []uint64         `json:"truncated"`   // known to every replica to be so
+	GroupFirst  uint64           `json:"group_first"` // the oldest group of the log
+	LogBytes    uint64           `json:"log_bytes"`
+	Collectable int              `json:"collectable"`      // groups that the next deletions take
+	HeldBy      epaxos.ReplicaID `json:"held_by"`          // the replica that is furthest behind this one; 0 if none is
+	Held        uint64           `json:"held_instances"`   // which it has not executed durably
+	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
+	DiskBytes   uint64           `json:"disk_bytes"`
+	DiskFree    uint64           `json:"disk_free"`
+	Peers       []PeerStatus     `json:"peers"`
 }
 
 // PeerStatus is what a replica knows of another.
@@ -102,9 +111,13 @@ func (s *Server) publishStatus() {
 		Recoveries: n.Stats.Recoveries, NoOps: n.Stats.NoOps, InFlight: n.Stats.InFlight, Queued: n.Stats.Queued,
 		Malformed: n.Stats.Malformed, Groups: n.Group, DiskBytes: usage.DiskBytes, DiskFree: usage.FreeBytes,
 	}
+	status.GroupFirst, status.LogBytes, status.Collectable = n.GroupFirst, uint64(n.LogBytes), n.Collectable
+	status.HeldBy, status.Held, status.HeldMS = n.Held.Replica, n.Held.Instances, n.Held.For.Milliseconds()
 	for column := range s.membership.Voters {
 		status.Executed = append(status.Executed, uint64(n.Executed[column]))
 		status.Tops = append(status.Tops, uint64(n.Tops[column]))
+		status.Stable = append(status.Stable, uint64(n.Watermarks.Stable[column]))
+		status.Truncated = append(status.Truncated, uint64(n.Watermarks.Truncated[column]))
 	}
 	s.status.Store(status)
 }

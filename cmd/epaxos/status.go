@@ -164,7 +164,28 @@ func showStatus(sh *shell, all []replicaStatus) error {
 			fmt.Fprintf(sh.out, "\nreplica %d takes no work: %s\n", one.Replica, told(one.Status.NoRoom))
 		}
 	}
+	showHeld(sh, all)
 	return nil
+}
+
+// heldLong is from when on a replica that holds the others back is worth a line.
+const heldLong = 10 * time.Second
+
+// showHeld names the replica without which nothing can be forgotten, as the one that waits longest tells it.
+func showHeld(sh *shell, all []replicaStatus) {
+	var longest *server.Status
+	for _, one := range all {
+		if one.Reachable && (longest == nil || one.Status.HeldMS > longest.HeldMS) {
+			longest = one.Status
+		}
+	}
+	held := time.Duration(longest.HeldMS) * time.Millisecond
+	if longest.HeldBy == 0 || held < heldLong {
+		return
+	}
+	fmt.Fprintf(sh.out, "\nreplica %d has not executed %d instances, without progress for %v: until it does, nothing newer "+
+		"is\nforgotten, and logs grow; that of replica %d holds %s\n", longest.HeldBy, longest.Held,
+		held.Truncate(time.Second), longest.Replica, amount(longest.LogBytes))
 }
 
 // showPaths prints the round trips between the replicas, one row for each that measured them.

@@ -14,6 +14,12 @@ type Status struct {
 	Pending  int // committed instances that wait for others
 	Stats    epaxos.Stats
 	Group    uint64
+
+	Watermarks  epaxos.Watermarks
+	GroupFirst  uint64     // the oldest group kept
+	LogBytes    int        // of the groups kept
+	Collectable int        // groups that could be deleted now
+	Held        epaxos.Lag // the replica that all others wait for before they forget; of 0 instances if none is
 }
 
 // Status reports the replica's view of itself.
@@ -21,6 +27,17 @@ func (n *Node) Status() Status {
 	s := Status{
 		Admitted: n.admitted, Executed: n.config.Orderer.Executed(), Tops: n.config.Core.Tops(),
 		Pending: n.config.Orderer.Pending(), Stats: n.config.Core.Stats(), Group: n.config.Store.LastGroup(),
+	}
+	h := &n.history
+	s.Watermarks, s.GroupFirst, s.LogBytes = n.config.Core.Watermarks(), s.Group+1, h.bytes
+	for i := range h.segments {
+		s.GroupFirst -= uint64(h.segments[i].groups) //nolint:gosec // a count
+	}
+	s.Collectable, _ = h.covered(s.Watermarks.Truncated)
+	for _, lag := range s.Watermarks.Lags {
+		if lag.Instances > s.Held.Instances {
+			s.Held = lag
+		}
 	}
 	if n.noRoom != nil {
 		s.NoRoom = n.noRoom.Error()
