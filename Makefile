@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules mutants explore fuzz process robustness bench demo cluster soak clean
+.PHONY: help build check test race golden sim schedules mutants explore fuzz process robustness bench demo cluster soak endurance clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ demo: ## a cluster in this process, with load, for ten seconds
 
 cluster: build ## three replicas in one process, until interrupted, after a second of load
 	bin/epaxos demo --replicas 3 --rtt none --duration 1s --keep
+
+endurance: ## writes for long: COMMANDS= of them, with a line on memory and disk every half million
+	$(GO) test -count=1 -timeout 0 -v -run TestEndurance ./server -args -commands=$(or $(COMMANDS),5000000)
 
 soak: ## the long proofs: many seeds, ten million inputs per fuzz target
 	$(MAKE) sim RUNS=100000

@@ -29,13 +29,14 @@
 // perhaps waits for instances that stand against it (Waiting), and proposes the command or a no-op.
 //
 // Each file holds one phase, both sides of it: preaccept.go, accept.go, commit.go, recovery.go,
-// validate.go; propose.go is admission, liveness.go what drives progress, catchup.go what fills gaps.
+// validate.go; propose.go is admission, liveness.go what drives progress, catchup.go what fills gaps,
+// watermark.go what is forgotten.
 //
 // # Invariants
 //
 //  1. Agreement: no two replicas commit an instance with different commands or dependencies.
 //  2. Visibility: of two committed interfering commands, neither a no-op, one is in the other's
-//     dependencies.
+//     dependencies, unless every replica had executed one before the other was decided.
 //  3. Promise: a promise never decreases and is never below the accepted ballot, across crashes too.
 //  4. Durability: nothing that counts in a quorum is sent in a turn that does not save it first.
 //
@@ -54,6 +55,6 @@
 //
 // # Absent, on purpose
 //
-// Execution order (package execution), encodings, timers, connections, disks. Not here yet:
-// watermarks and truncation, membership changes, reads without an instance.
+// Execution order (package execution), encodings, timers, connections, disks. Not here yet: snapshots,
+// membership changes, reads without an instance.
 package epaxos
