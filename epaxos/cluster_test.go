@@ -44,10 +44,11 @@ type chaos struct {
 	loss, duplicate, crash, suspect float64
 	slow                            map[string]time.Duration // extra delay by message type
 	dieAfterFast                    bool
-	split                           [10]float64 // by kind: share of (instance, sender, receiver) that is late
-	salt                            uint64      // which of them
-	hasty                           bool        // recoveries start early
-	collect                         bool        // watermarks move fast, and disks forget
+	split                           [10]float64                           // by kind: share of (instance, sender, receiver) that is late
+	salt                            uint64                                // which of them
+	late                            func(e epaxos.Envelope) time.Duration // likewise, by a run itself
+	hasty                           bool                                  // recoveries start early
+	collect                         bool                                  // watermarks move fast, and disks forget
 }
 
 type site struct {
@@ -341,6 +342,9 @@ func (c *cluster) lateness(e epaxos.Envelope) time.Duration {
 	var late time.Duration
 	if len(c.chaos.slow) > 0 {
 		late = c.chaos.slow[fmt.Sprintf("%T%d", e.Message, e.To)] + c.chaos.slow[fmt.Sprintf("%T", e.Message)]
+	}
+	if c.chaos.late != nil {
+		late += c.chaos.late(e)
 	}
 	kind := kindOf(e.Message)
 	if c.chaos.split[kind] == 0 {

@@ -2,6 +2,7 @@ package epaxos_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -137,6 +138,10 @@ func (c *cluster) checkTruncated() {
 // everybody, crashes, and recoveries of the late ones.
 func (c *cluster) forgetful() {
 	n := c.members.N()
+	if n > 1 && c.rand.IntN(3) == 0 {
+		c.stale()
+		return
+	}
 	c.chaos = chaos{
 		hasty: true, collect: true, salt: c.rand.Uint64(), duplicate: float64(c.rand.IntN(3)) * 0.1,
 		loss: []float64{0, 0, 0.05}[c.rand.IntN(3)], crash: []float64{0, 0, 0, 0.05}[c.rand.IntN(4)],
@@ -166,6 +171,41 @@ func (c *cluster) forgetful() {
 		c.after(time.Duration(c.rand.IntN(5000))*time.Millisecond, func() { c.crash(at) })
 	}
 	c.run(c.now + time.Duration(2+c.rand.IntN(8))*time.Second)
+}
+
+// stale is a run about one late command. Its PreAccepts arrive when the watermarks have passed an interfering
+// one that its leader had no part in; a replica that knew so has restarted and hears no more of it; the
+// late command commits at once, its leader dies, and that replica recovers it.
+func (c *cluster) stale() {
+	order := c.rand.Perm(c.members.N())
+	first, second := order[0], order[1]
+	leader, restarted := c.members.Voters[first], c.members.Voters[second]
+	salt := c.rand.Uint64()
+	passing := time.Duration(500+c.rand.IntN(1000)) * time.Millisecond
+	c.chaos = chaos{collect: true, dieAfterFast: c.rand.IntN(4) > 0}
+	c.chaos.late = func(e epaxos.Envelope) time.Duration {
+		m, isPreAccept := e.Message.(epaxos.PreAccept)
+		_, isGossip := e.Message.(epaxos.Gossip)
+		link := rand.New(rand.NewPCG(salt, uint64(e.To))) //nolint:gosec // reproducible
+		switch {
+		case isPreAccept && m.ID.Replica == leader && m.ID.Slot == 1 && c.now < passing:
+			return passing - c.now + time.Duration(200+link.IntN(800))*time.Millisecond
+		case isPreAccept && e.To == leader, isGossip && e.To == restarted && c.now > passing:
+			return 4 * time.Second
+		}
+		return 0
+	}
+	c.boot()
+	c.proposeAt(0, first, 0, 1)
+	for p := range 1 + c.rand.IntN(2) {
+		c.proposeAt(time.Duration(10+c.rand.IntN(100))*time.Millisecond, second, 1+p, 1)
+	}
+	c.after(passing, func() { c.crash(second) })
+	c.after(passing+10*time.Millisecond, func() { c.restart(second) })
+	for range 3 {
+		c.suspectAt(passing+time.Duration(300+c.rand.IntN(1500))*time.Millisecond, second, first, true)
+	}
+	c.run(c.now + time.Duration(4+c.rand.IntN(4))*time.Second)
 }
 
 // TestRandomForgetting is the random checker on runs made for the watermarks alone.

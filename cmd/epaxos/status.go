@@ -183,8 +183,8 @@ func showHeld(sh *shell, all []replicaStatus) {
 	if longest.HeldBy == 0 || held < heldLong {
 		return
 	}
-	fmt.Fprintf(sh.out, "\nreplica %d has not executed %d instances, without progress for %v: until it does, nothing newer "+
-		"is\nforgotten, and logs grow; that of replica %d holds %s\n", longest.HeldBy, longest.Held,
+	fmt.Fprintf(sh.out, "\nreplica %d has not executed %d instances, without progress for %v: until it does, nothing "+
+		"newer is\nforgotten, and logs grow; that of replica %d holds %s\n", longest.HeldBy, longest.Held,
 		held.Truncate(time.Second), longest.Replica, amount(longest.LogBytes))
 }
 
