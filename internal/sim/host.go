@@ -232,6 +232,7 @@ func (w *world) deliver(from, to int, body []byte) {
 	now := w.local(to)
 	h.heard[from] = now
 	h.node.Deliver(now, w.members.Voters[from], header, messages)
+	w.harass(from, to, header, messages)
 	if h.rand.IntN(10) < 7 { // else the next input shares the turn
 		w.turn(to)
 	}
