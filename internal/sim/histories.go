@@ -117,7 +117,8 @@ func checkSums(all []*operation) *Violation {
 		}
 		value, err := strconv.Atoi(string(g.result.Value))
 		if seen < least || seen > most || seen > 0 && (err != nil || value != seen) {
-			return found("linearizability", "%q is read as %q at version %d by client %d from %v to %v, after %d to %d increments",
+			return found("linearizability", "%q is read as %q at version %d by client %d from %v to %v, "+
+				"after %d to %d increments",
 				sumKey, g.result.Value, seen, g.client.number, g.called, g.ended, least, most)
 		}
 	}
