@@ -64,11 +64,14 @@ func longGap(t *testing.T) *stage {
 	s.lost = func(_, to int, _ epaxos.Message) bool { return to == 4 }
 	c := s.newClient(stream(s.options.Seed, streamWork, 0))
 	c.rush = &trouble{} // it goes by itself
-	for i := 0; i < 1100 && s.err == nil; s.runUntil(s.now + 50*time.Millisecond) {
+	for i := 0; s.hosts[0].core.Tops()[0] < 1100 && s.err == nil; s.runUntil(s.now + 50*time.Millisecond) {
 		for range 40 {
-			if c.ask(0, wire.Op{Kind: wire.OpPut, Key: fmt.Appendf(nil, "k%d", i), Value: c.value()}) {
-				i++
+			i++
+			key := fmt.Appendf(nil, "k%d", i)
+			if i%3 == 0 {
+				key = []byte("hot") // of which many are pending at once in the end
 			}
+			c.ask(0, wire.Op{Kind: wire.OpPut, Key: key, Value: c.value()})
 			s.turn(0)
 		}
 	}

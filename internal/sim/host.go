@@ -48,6 +48,9 @@ func (w *world) newHost(i int) *host {
 
 const helloInterval = 300 * time.Millisecond
 
+// smallCache makes a replica of some runs read from its disk what it has just written.
+const smallCache = 200
+
 // start begins a life of a replica on what its disk holds.
 func (w *world) start(i int) {
 	h := w.hosts[i]
@@ -82,6 +85,9 @@ func (w *world) start(i int) {
 	})
 	if w.refused(i, err) {
 		return
+	}
+	if w.options.Seed%3 == 0 {
+		h.node.State().LimitCache(smallCache)
 	}
 	w.tick(i, h.life)
 	w.greet(i, h.life)

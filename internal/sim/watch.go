@@ -19,6 +19,7 @@ type checker struct {
 	once      map[string]place                      // by payload: where a request that is unique was executed
 	durable   []map[epaxos.InstanceID]epaxos.Record // by host: what its disk says of an instance
 	cancelled map[string]bool                       // payloads that must never be applied
+	prefix    []epaxos.Dependencies                 // by host: what it has taken for decided in any life
 	visible   *visibility
 	orders    *orders
 	effects   *effects
@@ -41,6 +42,7 @@ func (c *checker) init(w *world) {
 	}
 	for range w.members.Voters {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
+		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
 	}
 }
 
@@ -222,8 +224,20 @@ func (c *checker) started(host int, limits epaxos.Limits) { c.bounds.started(hos
 
 // turned looks at a replica after a turn.
 func (c *checker) turned(host int) {
-	core := c.w.hosts[host].core
-	c.w.stop(c.bounds.turned(host, core.Stats(), core.Tops()))
+	h := c.w.hosts[host]
+	c.w.stop(c.bounds.turned(host, h.core.Stats(), h.core.Tops()))
+	if h.node.NoRoom() != nil || h.node.Busy() {
+		return // what was decided is not handed on yet
+	}
+	decided := h.core.Decided()
+	for column, slot := range decided {
+		for seen := c.prefix[host][column] + 1; seen <= slot; seen++ {
+			if id := c.w.members.ID(column, seen); c.decisions[id] == nil {
+				c.w.violated("commit-votes", "r%d takes %v for decided, which nobody has decided", c.name(host), id)
+			}
+		}
+		c.prefix[host][column] = max(c.prefix[host][column], slot)
+	}
 }
 
 // executed takes a component that is about to be applied.
