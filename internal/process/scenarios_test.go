@@ -25,7 +25,7 @@ import (
 
 // Behind -args: go test has flags of its own.
 var (
-	scenarioFlag   = flag.String("scenario", "", "run scenarios whose name contains this, whatever the others")
+	scenarioFlag   = flag.String("scenario", "", "run the scenarios whose name contains this, and no others")
 	robustnessFlag = flag.Bool("robustness", false, "run the whole table")
 	seedFlag       = flag.Uint64("seed", 1, "of the random choices of every scenario")
 	reportFlag     = flag.String("report", os.TempDir(), "where reports of failed scenarios are kept")
@@ -71,7 +71,8 @@ func (s scenario) name() string {
 	return name
 }
 
-// table is short scenarios first, then each failure with each load, on three and on five replicas.
+// table is the short scenarios, then each failure on three and on five replicas, then variations: other
+// loads, other settings, real distances.
 func table() []scenario {
 	short := []scenario{
 		{replicas: 3, failure: failure.Named("kill-all"), traffic: traffic.Mixed},
@@ -168,6 +169,7 @@ func TestTheJudgeNotices(t *testing.T) {
 		{failure.Murder, "violation of progress: "},
 	} {
 		t.Run(c.failure.Name, func(t *testing.T) {
+			t.Parallel()
 			s := scenario{replicas: 3, failure: c.failure, traffic: traffic.Mixed}
 			r := &running{scenario: s, dir: t.TempDir(), faults: failure.Faults{}}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
