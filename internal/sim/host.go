@@ -20,6 +20,7 @@ type host struct {
 	life  int
 	core  *epaxos.Replica
 	order *watchedOrder
+	index *deps.Index
 	rand  *rand.Rand
 	gone  bool            // it never comes back
 	heard []time.Duration // by column, when by its own clock it last heard of a peer
@@ -62,8 +63,9 @@ func (w *world) start(i int) {
 	h.heard = make([]time.Duration, len(w.hosts))
 	w.note(noteStart, i, nil)
 	w.tracef("start of r%d", id)
+	h.index = deps.New(w.members.N())
 	core, err := epaxos.New(epaxos.Config{
-		ID: id, Membership: w.members, Index: deps.New(w.members.N()),
+		ID: id, Membership: w.members, Index: h.index,
 		Rand:   stream(w.options.Seed, streamHost, h.life<<8|i),
 		Limits: w.setup.limits, Timing: w.setup.timing,
 	})
