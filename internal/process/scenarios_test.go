@@ -25,7 +25,7 @@ import (
 
 // Behind -args: go test has flags of its own.
 var (
-	scenarioFlag   = flag.String("scenario", "", "run the scenarios whose name contains this, and no others")
+	scenarioFlag   = flag.String("scenario", "", "run the scenario of this name, or those whose name contains this")
 	robustnessFlag = flag.Bool("robustness", false, "run the whole table")
 	seedFlag       = flag.Uint64("seed", 1, "of the random choices of every scenario")
 	reportFlag     = flag.String("report", os.TempDir(), "where reports of failed scenarios are kept")
@@ -117,14 +117,32 @@ func table() []scenario {
 }
 
 func TestScenarios(t *testing.T) {
-	for _, s := range table() {
-		chosen := *robustnessFlag || s.short && !testing.Short() || s.failure.Name == "kill-all" && s.short
-		if *scenarioFlag != "" {
-			chosen = strings.Contains(s.name(), *scenarioFlag)
+	chosen := chosen(table())
+	if len(chosen) == 0 {
+		t.Fatalf("no scenario has %q in its name", *scenarioFlag)
+	}
+	for _, s := range chosen {
+		t.Run(s.name(), func(t *testing.T) { s.run(t) })
+	}
+}
+
+// chosen is what the flags ask for. A whole name is that of one scenario, even if it begins others.
+func chosen(all []scenario) []scenario {
+	keep := func(wanted func(s scenario) bool) []scenario {
+		return slices.DeleteFunc(slices.Clone(all), func(s scenario) bool { return !wanted(s) })
+	}
+	switch {
+	case *scenarioFlag != "":
+		if one := keep(func(s scenario) bool { return s.name() == *scenarioFlag }); len(one) > 0 {
+			return one
 		}
-		if chosen {
-			t.Run(s.name(), func(t *testing.T) { s.run(t) })
-		}
+		return keep(func(s scenario) bool { return strings.Contains(s.name(), *scenarioFlag) })
+	case *robustnessFlag:
+		return all
+	case testing.Short(): // one, for the race detector
+		return keep(func(s scenario) bool { return s.short })[:1]
+	default:
+		return keep(func(s scenario) bool { return s.short })
 	}
 }
 
@@ -139,12 +157,12 @@ func (s scenario) run(t *testing.T) {
 	r := &running{scenario: s, dir: dir, faults: failure.Faults{}}
 	err = r.all(ctx)
 	t.Log(r.summary())
-	if errors.Is(err, cluster.ErrCannotMount) {
-		t.Skip("SKIPPED, NOT PASSED: ", err)
-	}
-	if err == nil {
+	if skipped := errors.Is(err, cluster.ErrCannotMount); skipped || err == nil {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
+		}
+		if skipped {
+			t.Skip("SKIPPED, NOT PASSED: ", err)
 		}
 		return
 	}
