@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules mutants explore fuzz process robustness bench demo cluster soak endurance clean
+.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness bench demo cluster soak endurance clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ sim: ## simulated clusters: SEED= replays one seed with its trace, RUNS= tries t
 schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for each size of cluster
 	$(GO) test -count=1 -timeout 0 -v -run TestRandomSchedules ./epaxos -args \
 		$(if $(SEED),-seed=$(SEED)) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
+
+coverage: ## what simulation alone reaches of the pure packages: RUNS= seeds, 400 by default
+	.ci/coverage $(or $(RUNS),400) 95
 
 mutants: ## planted faults, each of which a checker must notice: MUTANTS= a regular expression of names
 	$(GO) run ./internal/mutants -v $(if $(MUTANTS),-run '$(MUTANTS)')

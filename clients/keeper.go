@@ -308,9 +308,11 @@ func (c *Client) checkHello(hello *wire.ServerHello) error {
 	}
 	switch {
 	case hello.Cluster != c.cluster:
-		return fmt.Errorf("%w: it is of %x, this client of %x", errWrongCluster, hello.Cluster, c.cluster)
+		return fmt.Errorf("%w: it is of %x, this client of %x; correct the endpoint or the cluster",
+			errWrongCluster, hello.Cluster, c.cluster)
 	case hello.Format < wire.FormatMin || hello.Format > wire.Format:
-		return fmt.Errorf("%w: hello with format %d", wire.ErrMalformed, hello.Format)
+		return fmt.Errorf("%w hello: the replica answers in format %d, this client reads %d to %d; upgrade the older",
+			wire.ErrMalformed, hello.Format, wire.FormatMin, wire.Format)
 	case hello.Replica == 0:
 		return fmt.Errorf("%w: hello of replica 0", wire.ErrMalformed)
 	}

@@ -118,7 +118,7 @@ func (l *link) connect() (*session, error) {
 		MaxIncomingUniStreams: -1,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
+		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, explain(err))
 	}
 	// Only the end of the connection wakes a read, and Close must not wait for a silent replica.
 	stop := context.AfterFunc(c.ctx, func() { protocol.Close(conn, protocol.CloseDone, "the client was closed") })
@@ -130,7 +130,7 @@ func (l *link) connect() (*session, error) {
 			code = protocol.CloseWrongCluster
 		}
 		protocol.Close(conn, code, err.Error())
-		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, err)
+		return nil, fmt.Errorf("connect to %s: %w", l.endpoint, explain(err))
 	}
 	return s, nil
 }
@@ -180,6 +180,20 @@ func helloFrame(c *Client) []byte {
 			Name: c.options.name,
 		})
 	})
+}
+
+// explain adds to what TLS says whom to ask: it tells the end that is refused no more than that it is.
+func explain(err error) error {
+	failed, ok := errors.AsType[*quic.TransportError](err)
+	switch {
+	case !ok || !failed.ErrorCode.IsCryptoError():
+		return err
+	case failed.Remote:
+		return fmt.Errorf("the replica refused this client's certificate, its log says why: %w", err)
+	default:
+		return fmt.Errorf("the certificate of the replica is not what this client trusts; correct its authority (ca) "+
+			"or the endpoint: %w", err)
+	}
 }
 
 // permanent reports whether the next attempt will fail for the same reason.

@@ -2,6 +2,8 @@ package clients_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"strings"
 	"sync"
@@ -88,8 +90,16 @@ func TestCertificatesOfAnotherClusterAreRefusedAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = clients.Dial(t.Context(), []string{secrets.Members[0].Addr}, clients.WithTLS(credential.ClientConfig()))
-	if err == nil || !strings.Contains(err.Error(), "every replica refused") {
-		t.Errorf("error %v, want a refusal", err)
+	trusting := credential.ClientConfig() // it believes the replica, which does not believe it
+	trusting.RootCAs = x509.NewCertPool()
+	trusting.RootCAs.AddCert(secrets.Authority.Certificate)
+	for says, config := range map[string]*tls.Config{
+		"correct its authority":                   credential.ClientConfig(),
+		"the replica refused this client's certi": trusting,
+	} {
+		_, err = clients.Dial(t.Context(), []string{secrets.Members[0].Addr}, clients.WithTLS(config))
+		if err == nil || !strings.Contains(err.Error(), "every replica refused") || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want a refusal that says %q", err, says)
+		}
 	}
 }

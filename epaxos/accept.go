@@ -25,10 +25,11 @@ func (r *Replica) accept(in *instance, ballot Ballot, value Value, deps Dependen
 }
 
 func (r *Replica) onAccept(from int, m Accept) bool {
-	in := r.locate(m.ID)
-	if in == nil || !r.validVector(m.Deps) || !m.Value.complete() || !r.owns(from, m.Ballot, in) {
+	column, possible := r.place(m.ID)
+	if !possible || !r.validVector(m.Deps) || !m.Value.complete() || !r.owns(from, m.Ballot, column) {
 		return false
 	}
+	in := r.instance(m.ID, column)
 	switch {
 	case in.phase == Committed:
 		r.took(BranchAcceptDecided)
@@ -76,10 +77,10 @@ func (v Value) complete() bool {
 	return v.Kind == NoOp && v.Command == nil || v.Kind == Full && v.Command != nil
 }
 
-// owns reports whether the voter may lead the instance at the ballot.
-func (r *Replica) owns(from int, ballot Ballot, in *instance) bool {
+// owns reports whether the voter may lead an instance of the column at the ballot.
+func (r *Replica) owns(from int, ballot Ballot, column int) bool {
 	if ballot.IsZero() {
-		return from == in.column
+		return from == column
 	}
 	return ballot.Replica == r.members.Voters[from] && ballot.Number <= numberMax
 }

@@ -37,7 +37,7 @@ func (g *stage) hold(e epaxos.Envelope) {
 func (c *cluster) acts() {
 	c.chaos = chaos{
 		hasty: true, dieAfterFast: c.rand.IntN(3) == 0, duplicate: float64(c.rand.IntN(2)) * 0.1,
-		crash: []float64{0, 0, 0, 0.05}[c.rand.IntN(4)],
+		crash: []float64{0, 0, 0, 0.05}[c.rand.IntN(4)], steady: c.rand.IntN(4) == 0,
 	}
 	c.boot()
 	if c.members.N() == 1 {

@@ -48,6 +48,7 @@ type chaos struct {
 	salt                            uint64                                // which of them
 	late                            func(e epaxos.Envelope) time.Duration // likewise, by a run itself
 	hasty                           bool                                  // recoveries start early
+	steady                          bool                                  // all links and clocks are alike: chance ends no duel
 	collect                         bool                                  // watermarks move fast, and disks forget
 }
 
@@ -127,7 +128,11 @@ func (c *cluster) start(i int) {
 }
 
 func (c *cluster) tick(i int, r *epaxos.Replica) {
-	c.after(time.Duration(40+c.rand.IntN(20))*time.Millisecond, func() {
+	period := time.Duration(40+c.rand.IntN(20)) * time.Millisecond
+	if c.chaos.steady {
+		period = 50 * time.Millisecond
+	}
+	c.after(period, func() {
 		s := c.sites[i]
 		if s.replica != r {
 			return
@@ -324,6 +329,9 @@ func (c *cluster) carry(e epaxos.Envelope) {
 	to, _ := c.members.Column(e.To)
 	for range copies {
 		delay := time.Duration(c.rand.IntN(60)+1) * time.Millisecond
+		if c.chaos.steady {
+			delay = 70 * time.Millisecond
+		}
 		if !c.healed {
 			delay += c.lateness(e)
 		}

@@ -64,10 +64,11 @@ func (r *Replica) publish(in *instance) {
 
 // onCommit takes a decision at any promise: it is final.
 func (r *Replica) onCommit(from int, m Commit) bool {
-	in := r.locate(m.ID)
-	if in == nil || !r.validVector(m.Deps) || m.Ballot.Number > numberMax {
+	column, possible := r.place(m.ID)
+	if !possible || !r.validVector(m.Deps) || m.Ballot.Number > numberMax {
 		return false
 	}
+	in := r.instance(m.ID, column)
 	if in.phase == Committed {
 		r.took(BranchCommitAgain)
 		return true

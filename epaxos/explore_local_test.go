@@ -28,6 +28,8 @@ type exploration struct {
 	plain      bool               // no reduction
 	prefix     []string           // what has happened before; see recite
 	mute       []epaxos.ReplicaID // these get no input once the prefix is over: they have died
+	states     int                // where it ends, if it is not to be complete
+	must       []epaxos.Branch    // have to be reached, or the exploration has fallen silent
 	amnesia    bool               // planted fault: a crash loses the whole disk
 }
 

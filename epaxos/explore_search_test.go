@@ -268,7 +268,8 @@ func (s *search) within() bool {
 			s.visited.count, s.result.expanded, s.depth, len(s.locals), len(s.inputs), s.bytes()>>20,
 			time.Since(s.began).Seconds())
 	}
-	return time.Since(s.began) < s.limits.wall && s.bytes() < s.limits.memory
+	return time.Since(s.began) < s.limits.wall && s.bytes() < s.limits.memory &&
+		(s.x.states == 0 || s.visited.count < s.x.states)
 }
 
 // ownSteps follows the inputs that are no messages.

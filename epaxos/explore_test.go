@@ -37,17 +37,21 @@ var (
 // explorations are the configurations by the name of the flag; "" is what every run of the tests explores.
 var explorations = map[string][]exploration{
 	"": {
-		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}},
-		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, crashes: 1},
-		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}},
+		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, must: calm},
+		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, crashes: 1, must: calm},
+		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, must: []epaxos.Branch{epaxos.BranchFastNotSaved}},
 		{name: "n=3,f=1,e=1,same-leader", shape: three, leaders: replicas{1, 1}},
 	},
 	"quick": {
-		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, crashes: 1},
-		{name: "n=3,f=1,e=1,recovery", shape: three, leaders: replicas{1, 2}, recoveries: 1},
+		{name: "n=3,f=1,e=1,calm", shape: three, leaders: replicas{1, 2}, crashes: 1, must: calm},
+		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, must: recovered},
+		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, recoveries: 1, crashes: 1, states: 400_000},
+		{name: "n=3,f=1,e=1,twice", shape: three, leaders: replicas{1, 2}, recoveries: 2, states: 400_000},
+		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, recoveries: 2, states: 200_000},
+		fives[0].to(150_000), fives[1].to(150_000), fives[2].to(150_000), fives[3].to(150_000),
 	},
 	"r1": {
-		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1},
+		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, must: recovered},
 		{name: "n=3,f=1,e=1,again", shape: three, leaders: replicas{1, 2}, recoveries: 1, again: true},
 		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, recoveries: 1},
 		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, recoveries: 1, crashes: 1},
@@ -66,6 +70,25 @@ var explorations = map[string][]exploration{
 		{name: "n=3,f=1,e=1,two-of-one", shape: three, leaders: replicas{1, 1, 2}, recoveries: 1},
 	},
 	"five": fives,
+}
+
+// What every complete exploration without, and with, a recovery comes by.
+var (
+	calm = []epaxos.Branch{
+		epaxos.BranchFastSaved, epaxos.BranchSlow, epaxos.BranchSlowImpatient, epaxos.BranchVoteEqual,
+		epaxos.BranchVoteRaised, epaxos.BranchAcceptVote,
+	}
+	recovered = []epaxos.Branch{
+		epaxos.BranchLine54, epaxos.BranchLine55, epaxos.BranchLine56, epaxos.BranchLine57, epaxos.BranchLine80Few,
+		epaxos.BranchLine80None, epaxos.BranchLine63, epaxos.BranchVoteRefused,
+		epaxos.BranchAcceptRefused, epaxos.BranchValidateInstall,
+	}
+)
+
+// to is the exploration up to that many states.
+func (x exploration) to(states int) exploration {
+	x.states = states
+	return x
 }
 
 // fives begin where replicas know different things; in the comments A is command 0 and B command 1.
@@ -105,6 +128,9 @@ func TestExplore(t *testing.T) {
 		}
 		for i := range all {
 			t.Run(all[i].name, func(t *testing.T) { reached.Add(&exploreOne(t, &all[i]).branches) })
+			if t.Failed() {
+				return // one violation is enough
+			}
 		}
 	}
 	t.Log(branchReport(reached))
@@ -125,6 +151,11 @@ func exploreOne(t *testing.T, x *exploration) *searchResult {
 	}
 	if *explore == "" && !r.complete {
 		t.Error("this exploration is small and must be complete")
+	}
+	for _, b := range x.must {
+		if r.broken == "" && r.complete && r.branches[b] == 0 {
+			t.Errorf("the branch %v is never taken", b)
+		}
 	}
 	return r
 }

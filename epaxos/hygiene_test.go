@@ -78,6 +78,9 @@ func TestG2EntitlementG3Malformed(t *testing.T) {
 				if len(p.at(3).disk.state) > 0 || len(p.wire) > 0 {
 					t.Fatal("something came of it")
 				}
+				if tops := p.at(3).Tops(); !tops.Equal(zero) {
+					t.Fatalf("it made %v known", tops)
+				}
 			})
 		})
 	}

@@ -36,11 +36,12 @@ func (r *Replica) lead(command *Command, proposals []ProposalID) {
 }
 
 func (r *Replica) onPreAccept(from int, m PreAccept) bool {
-	in := r.locate(m.ID)
-	if in == nil || from != in.column || m.Command == nil || !r.validVector(m.Initial) ||
-		m.Initial[in.column] >= m.ID.Slot {
+	column, possible := r.place(m.ID)
+	if !possible || from != column || m.Command == nil || !r.validVector(m.Initial) ||
+		m.Initial[column] >= m.ID.Slot {
 		return false
 	}
+	in := r.instance(m.ID, column)
 	switch {
 	case in.phase == Committed:
 		r.took(BranchVoteDecided)

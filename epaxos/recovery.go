@@ -24,10 +24,11 @@ func (r *Replica) recover(in *instance) {
 }
 
 func (r *Replica) onRecover(from int, m Recover) bool {
-	in := r.locate(m.ID)
-	if in == nil || m.Ballot.IsZero() || !r.owns(from, m.Ballot, in) {
+	column, possible := r.place(m.ID)
+	if !possible || m.Ballot.IsZero() || !r.owns(from, m.Ballot, column) {
 		return false
 	}
+	in := r.instance(m.ID, column)
 	switch {
 	case in.phase == Committed:
 		r.took(BranchRecoverDecided)

@@ -339,11 +339,19 @@ const ownNumberMax = 2 * numberMax
 // locate finds the instance a message speaks of. It is nil if the id cannot be one of this epoch, or was
 // forgotten.
 func (r *Replica) locate(id InstanceID) *instance {
-	column, votes := r.members.Column(id.Replica)
-	if !votes || id.Epoch != r.members.Epoch || id.Slot == 0 || id.Slot > numberMax || r.isForgotten(id) {
+	column, possible := r.place(id)
+	if !possible || r.isForgotten(id) {
 		return nil
 	}
 	return r.instance(id, column)
+}
+
+// place is the column of an instance, and whether there can be such a one in this epoch. Messages are
+// looked at as a whole before their instance becomes known: one that is dropped must leave nothing behind,
+// least of all a slot of this replica that it never used.
+func (r *Replica) place(id InstanceID) (column int, possible bool) {
+	column, votes := r.members.Column(id.Replica)
+	return column, votes && id.Epoch == r.members.Epoch && id.Slot > 0 && id.Slot <= numberMax
 }
 
 // known is locate for messages that must not make an instance known.

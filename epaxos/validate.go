@@ -23,11 +23,12 @@ func (r *Replica) validate(in *instance, c choice) {
 func (r *Replica) sendTo(set columns, m Message) { r.broadcast(^set, m) }
 
 func (r *Replica) onValidate(from int, m Validate) bool {
-	in := r.locate(m.ID)
-	if in == nil || m.Command == nil || !r.validVector(m.Initial) || m.Initial[in.column] >= m.ID.Slot ||
-		m.Ballot.IsZero() || !r.owns(from, m.Ballot, in) {
+	column, possible := r.place(m.ID)
+	if !possible || m.Command == nil || !r.validVector(m.Initial) || m.Initial[column] >= m.ID.Slot ||
+		m.Ballot.IsZero() || !r.owns(from, m.Ballot, column) {
 		return false
 	}
+	in := r.instance(m.ID, column)
 	switch {
 	case in.phase == Committed:
 		r.took(BranchValidateDecided)
@@ -187,10 +188,11 @@ func distinct(all []Conflict) []Conflict {
 }
 
 func (r *Replica) onWaiting(m Waiting) bool {
-	in := r.locate(m.ID)
-	if in == nil || m.Count < 0 || m.Count > r.members.N() {
+	column, possible := r.place(m.ID)
+	if !possible || m.Count < 0 || m.Count > r.members.N() {
 		return false
 	}
+	in := r.instance(m.ID, column)
 	// The fact outlives its ballot, and the instance even if that becomes a no-op: keep the most.
 	in.waiting = max(in.waiting, m.Count)
 	r.watchOver(in)

@@ -64,7 +64,10 @@ func (e *PeerError) Error() string {
 // protocolError is a frame that no member may send.
 type protocolError struct{ what string }
 
-func (e protocolError) Error() string { return e.what }
+// Error goes to the logs of both ends: the closing end tells it to the other.
+func (e protocolError) Error() string {
+	return "the peer does not speak this protocol: " + e.what + "; let both replicas run versions of one format"
+}
 
 // refusal is a CheckHello that failed here.
 type refusal struct{ err error }

@@ -96,6 +96,9 @@ func parseQuorum(text string) (int, error) {
 	if text == "auto" {
 		return Auto, nil
 	}
+	if strings.Trim(text, "0123456789") != "" {
+		return 0, fmt.Errorf("%q is neither auto nor a whole number", text)
+	}
 	return parseCount(text)
 }
 

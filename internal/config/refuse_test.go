@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,7 +110,7 @@ func TestRefused(t *testing.T) {
 		{"control character", "dir: data", `dir: "a\nb"`,
 			`FILE:5: dir: "a\nb" holds control characters or is not UTF-8`},
 		{"several at once", "dir: data", "dir: data\nf: no\nlog: {level: 3, color: x}",
-			"FILE:6: f: \"no\" is not a whole number\n" +
+			"FILE:6: f: \"no\" is neither auto nor a whole number\n" +
 				"FILE:7: log.level: must be a level, is the number 3\n" +
 				"FILE:7: log.color: unknown key"},
 	} {
@@ -130,6 +131,63 @@ func TestRefused(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)
 			}
 		})
+	}
+}
+
+// TestEveryKeyHasItsBounds gives each key values on either side of what is possible: the error must name the
+// variable, the key, and what is possible. A new key fails here until it has its line.
+func TestEveryKeyHasItsBounds(t *testing.T) {
+	long := strings.Repeat("x", pathBytesMax+1)
+	beyond := map[string]struct {
+		values []string
+		says   string
+	}{
+		"cluster":                  {[]string{"00", strings.Repeat("0", 32)}, "need 32|take the id that init made"},
+		"replica":                  {[]string{"0", "4294967296"}, "count from 1|at most 4294967295"},
+		"incarnation":              {[]string{"0", "18446744073709551616", "0x1ffffffffffffffff"}, "take the one|at most|64 bits"},
+		"name":                     {[]string{strings.Repeat("n", nameBytesMax+1)}, "at most 64"},
+		"dir":                      {[]string{long}, "at most 4096"},
+		"listen":                   {[]string{":0", ":65536", "7000"}, "between 1 and 65535|not host:port"},
+		"members":                  {[]string{"1=a:1"}, "is not id=host:port#fingerprint#incarnation"},
+		"f":                        {[]string{"2", "-1", "2147483648"}, "at most 1|neither auto nor|at most 2147483647"},
+		"e":                        {[]string{"2", "half"}, "at most 1|neither auto nor"},
+		"tls.ca":                   {[]string{long}, "at most 4096"},
+		"tls.cert":                 {[]string{long}, "at most 4096"},
+		"tls.key":                  {[]string{long}, "at most 4096"},
+		"limits.in_flight":         {[]string{"0", "65537"}, "between 1 and 65536"},
+		"limits.in_flight_per_key": {[]string{"0", "65537"}, "between 1 and 65536"},
+		"limits.queue":             {[]string{"0", "1048577"}, "between 1 and 1048576"},
+		"limits.client_requests":   {[]string{"0", "65537"}, "between 1 and 65536"},
+		"limits.peer_queue_bytes":  {[]string{"1023KiB", "1025MiB"}, "between 1MiB and 1GiB"},
+		"timing.tick":              {[]string{"0s", "1001ms", "-1s"}, "between 1ms and 1s"},
+		"timing.heartbeat":         {[]string{"9ms", "61m"}, "between one tick, 10ms, and 1h0m0s"},
+		"timing.suspect":           {[]string{"899ms", "61m"}, "at least three heartbeats|between one tick"},
+		"timing.resend":            {[]string{"9ms", "61m"}, "between one tick, 10ms, and 1h0m0s"},
+		"timing.recover_stagger":   {[]string{"9ms", "61m"}, "between one tick, 10ms, and 1h0m0s"},
+		"storage.reserve_bytes":    {[]string{"127MiB", "8589934592GiB"}, "at least four memtables|at most 8589934591"},
+		"storage.memtable_bytes":   {[]string{"1023KiB", "65MiB"}, "between 1MiB and 64MiB"},
+		"peer_connections":         {[]string{"0", "17"}, "between 1 and 16"},
+		"log.level":                {[]string{"trace"}, "debug, info, warn, error"},
+		"log.format":               {[]string{"logfmt"}, "text or json"},
+	}
+	path := write(t, good)
+	for _, k := range Keys() {
+		if len(beyond[k.Name].values) == 0 {
+			t.Errorf("%s: what is beyond its bounds?", k.Name)
+		}
+		for _, value := range beyond[k.Name].values {
+			_, err := Load(Source{File: path, Env: environment{k.Env(): value}.lookup})
+			if err == nil {
+				t.Errorf("%s: %s is accepted", k.Name, value)
+				continue
+			}
+			told := slices.ContainsFunc(strings.Split(beyond[k.Name].says, "|"), func(says string) bool {
+				return strings.Contains(err.Error(), says)
+			})
+			if !told || !strings.Contains(err.Error(), "environment "+k.Env()+": "+k.Name+": ") {
+				t.Errorf("%s: %.80s: the error is %v, want one that says %s", k.Name, value, err, beyond[k.Name].says)
+			}
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func (ch *checker) text(key, value string, bytesMax int) {
 }
 
 func (ch *checker) path(key, value string) {
-	ch.that(value != "", key, "is empty")
+	ch.that(value != "", key, "is empty: name a path")
 	ch.text(key, value, pathBytesMax)
 }
 

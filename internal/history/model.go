@@ -213,3 +213,6 @@ func answered(op *wire.Op, r *wire.Result) string {
 	}
 	return text
 }
+
+// String is the operation on one line, for people.
+func (o Operation) String() string { return describe(&o) }

@@ -72,6 +72,7 @@ var packageRules = []packageRule{
 	{"internal/demo", []string{everything}, whyLeaf},
 	{"internal/hostile", []string{"epaxos"}, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
+	{"internal/mutants", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",

@@ -29,7 +29,7 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 			answers = n.answer(vertex.ID, results, answers)
 		}
 		n.mark()
-		if n.state.PendingBytes() >= writeBackBytes {
+		if n.admitted && n.state.PendingBytes() >= writeBackBytes {
 			if err := n.flush(true); err != nil {
 				return answers, n.settle(err)
 			}

@@ -16,22 +16,23 @@ import (
 // second is replica 2 of 3 on a store.
 func second(t *testing.T, store node.Store) *node.Node {
 	t.Helper()
+	return replicaOfThree(t, 2, store)
+}
+
+func configOfThree(t *testing.T, id epaxos.ReplicaID, store node.Store) node.Config {
+	t.Helper()
 	m := epaxos.NewMembership(1, 1, 2, 3)
 	core, err := epaxos.New(epaxos.Config{
-		ID: 2, Membership: m, Index: deps.New(3), Rand: rand.New(rand.NewPCG(1, 1)), //nolint:gosec // reproducible
+		ID: id, Membership: m, Index: deps.New(3), Rand: rand.New(rand.NewPCG(1, 1)), //nolint:gosec // reproducible
 		Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := node.New(node.Config{
-		ID: 2, Membership: m, Core: core, Orderer: execution.NewGraph(m), Store: store, Machine: execution.KV{},
+	return node.Config{
+		ID: id, Membership: m, Core: core, Orderer: execution.NewGraph(m), Store: store, Machine: execution.KV{},
 		Members: []node.Member{{Replica: 1, Incarnation: 1}, {Replica: 2, Incarnation: 1}, {Replica: 3, Incarnation: 1}},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	return n
 }
 
 func greet(t *testing.T, n *node.Node) {

@@ -41,7 +41,9 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 	if n.fault != nil {
 		return nil, n.fault
 	}
-	overdue := n.unsaved.dirty && n.now-n.unsaved.since >= n.config.WriteBack
+	// On probation nothing is written: the log would grow again up to the group that a peer remembers and
+	// the disk has lost, and nobody could tell any more (rule S8).
+	overdue := n.admitted && n.unsaved.dirty && n.now-n.unsaved.since >= n.config.WriteBack
 	if n.pending.MustSync || overdue || len(n.unsaved.batches) > 0 || n.history.plan != nil {
 		if err := n.flush(overdue || n.history.plan != nil); err != nil {
 			return nil, n.settle(err)
@@ -61,8 +63,8 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 // Flush saves everything that is still in memory. The node may be used on.
 func (n *Node) Flush() error {
 	n.takeReady()
-	if n.fault != nil {
-		return n.fault
+	if n.fault != nil || !n.admitted {
+		return n.fault // on probation there is nothing that a replay would not bring back
 	}
 	return n.flush(true)
 }

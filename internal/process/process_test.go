@@ -31,6 +31,7 @@ func startCluster(tb testing.TB, replicas int) *cluster.Cluster {
 
 // TestExitCodes runs commands against a cluster that loses one replica after another.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	expect := func(code int, says string, args ...string) {
 		t.Helper()

@@ -123,7 +123,8 @@ func (b *bounds) turned(host int, s epaxos.Stats, tops epaxos.Dependencies) *Vio
 func (b *bounds) atRest(host int, s epaxos.Stats) *Violation {
 	h, id := b.hosts[host], b.members.Voters[host]
 	if s.InFlight+s.InFlightBytes+s.Queued != 0 || len(h.open) != 0 {
-		return found("boundedness", "r%d is at rest with %d instances of %d bytes in flight, %d queued; %d led and not executed",
+		return found("boundedness", "r%d is at rest with %d instances of %d bytes in flight, %d queued; "+
+			"%d led and not executed",
 			id, s.InFlight, s.InFlightBytes, s.Queued, len(h.open))
 	}
 	return nil

@@ -22,6 +22,9 @@ func (w *world) scheduleFaults() {
 		}
 		w.plan = append(w.plan, i)
 		t := &trouble{Fault: f, index: i, skip: int(f.Level * 6)}
+		if f.Kind == CrashAnswered {
+			t.skip /= 3 // there are few fast commits where requests meet
+		}
 		w.after(f.At, func() { w.begin(t) })
 	}
 }
@@ -68,7 +71,9 @@ func (w *world) strike(t *trouble) {
 	case Crash, CrashAgain, CrashForever, BitFlip:
 		w.kill(t)
 	case CrashBeforeSave, CrashUnsynced, CrashSaved, CrashBetween, CrashAnswered, FailedWrite, FailedSync:
-		h.armed = t
+		if h.armed == nil { // one that lies in wait keeps its place
+			h.armed = t
+		}
 	case FullDisk:
 		h.full = t
 		h.disk.memory.Full(true)

@@ -20,6 +20,7 @@ type host struct {
 	life  int
 	core  *epaxos.Replica
 	order *watchedOrder
+	index *deps.Index
 	rand  *rand.Rand
 	gone  bool            // it never comes back
 	heard []time.Duration // by column, when by its own clock it last heard of a peer
@@ -48,6 +49,9 @@ func (w *world) newHost(i int) *host {
 
 const helloInterval = 300 * time.Millisecond
 
+// smallCache makes a replica of some runs read from its disk what it has just written.
+const smallCache = 200
+
 // start begins a life of a replica on what its disk holds.
 func (w *world) start(i int) {
 	h := w.hosts[i]
@@ -59,8 +63,9 @@ func (w *world) start(i int) {
 	h.heard = make([]time.Duration, len(w.hosts))
 	w.note(noteStart, i, nil)
 	w.tracef("start of r%d", id)
+	h.index = deps.New(w.members.N())
 	core, err := epaxos.New(epaxos.Config{
-		ID: id, Membership: w.members, Index: deps.New(w.members.N()),
+		ID: id, Membership: w.members, Index: h.index,
 		Rand:   stream(w.options.Seed, streamHost, h.life<<8|i),
 		Limits: w.setup.limits, Timing: w.setup.timing,
 	})
@@ -83,6 +88,9 @@ func (w *world) start(i int) {
 	})
 	if w.refused(i, err) {
 		return
+	}
+	if w.options.Seed%3 == 0 {
+		h.node.State().LimitCache(smallCache)
 	}
 	w.tick(i, h.life)
 	w.greet(i, h.life)
@@ -233,6 +241,7 @@ func (w *world) deliver(from, to int, body []byte) {
 	now := w.local(to)
 	h.heard[from] = now
 	h.node.Deliver(now, w.members.Voters[from], header, messages)
+	w.harass(from, to, header, messages)
 	if h.rand.IntN(10) < 7 { // else the next input shares the turn
 		w.turn(to)
 	}

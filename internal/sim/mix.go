@@ -26,10 +26,10 @@ type action uint8
 const (
 	put action = iota
 	get
-	count   // an increment that tells the sum
+	count   // an increment that tells the sum, at times of what is no number
 	add     // an increment that tells nothing, and so commutes with its like
 	advance // a compare-and-set of the version that the client saw last
-	limit   // a compare-and-set that holds for the first versions of a key
+	perhaps // a compare-and-set of anything
 	remove
 	readMany
 	writeMany
@@ -120,14 +120,25 @@ func (c *client) make(a action) wire.Op {
 	case get:
 		return getOf(c.readable())
 	case count:
-		return wire.Op{Kind: wire.OpIncrement, Key: []byte("count"), Delta: int64(c.rand.IntN(9)) - 4}
+		key := []byte("count")
+		if c.rand.IntN(8) == 0 {
+			key = c.key()
+		}
+		return wire.Op{Kind: wire.OpIncrement, Key: key, Delta: int64(c.rand.IntN(9)) - 4}
 	case add:
 		return wire.Op{Kind: wire.OpIncrement, Key: []byte(sumKey), Delta: 1}
 	case advance:
 		key := c.key()
-		return c.compareAndSet(key, wire.Equal, c.versions[string(key)])
-	case limit:
-		return c.compareAndSet(c.key(), wire.Less, 20)
+		return c.compareAndSet(key, wire.Compare{
+			Target: wire.CompareVersion, Relation: wire.Equal, Version: c.versions[string(key)],
+		})
+	case perhaps:
+		return c.compareAndSet(c.key(), wire.Compare{
+			Target:   wire.CompareTarget(1 + c.rand.IntN(2)),   //nolint:gosec // small
+			Relation: wire.CompareRelation(1 + c.rand.IntN(4)), //nolint:gosec // small
+			Version:  uint64(c.rand.IntN(30)),                  //nolint:gosec // not below 0
+			Value:    fmt.Appendf(nil, "v%d.%d", c.rand.IntN(9), c.rand.IntN(30)),
+		})
 	case remove:
 		return c.removable()
 	default:
@@ -159,10 +170,11 @@ func (c *client) removable() wire.Op {
 	return wire.Op{Kind: wire.OpDelete, Key: []byte(deletedKey)}
 }
 
-func (c *client) compareAndSet(key []byte, relation wire.CompareRelation, version uint64) wire.Op {
+func (c *client) compareAndSet(key []byte, condition wire.Compare) wire.Op {
 	op := c.put(key)
 	op.Kind = wire.OpCompareAndSet
-	op.Compares = []wire.Compare{{Key: key, Target: wire.CompareVersion, Relation: relation, Version: version}}
+	condition.Key = key
+	op.Compares = []wire.Compare{condition}
 	return op
 }
 
@@ -210,7 +222,7 @@ func (c *client) widen(op *wire.Op, footprint epaxos.Footprint) epaxos.Footprint
 		return footprint
 	}
 	widened := &footprint[c.rand.IntN(len(footprint))]
-	switch c.rand.IntN(6) {
+	switch c.rand.IntN(7) {
 	case 0:
 		return append(footprint, epaxos.Access{Mode: epaxos.Everything})
 	case 1: // everything from here on
@@ -220,7 +232,9 @@ func (c *client) widen(op *wire.Op, footprint epaxos.Footprint) epaxos.Footprint
 	case 3: // what begins alike
 		widened.Range, widened.End = true, strings.TrimRight(widened.Key, "0123456789")+"~"
 		widened.Key = strings.TrimRight(widened.Key, "0123456789")
-	case 4: // what nobody asks for, in another space
+	case 4: // twice the same
+		return append(footprint, *widened)
+	case 5: // what nobody asks for, in another space
 		return append(footprint, epaxos.Access{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: widened.Key})
 	default: // this key and no other
 		widened.Range, widened.End = true, widened.Key+"\x00"

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -74,6 +75,12 @@ func (n *network) carry(p parcel) {
 // send cuts the messages of a turn into frames of any size, since the real one may do so too. A message
 // that a fault makes late goes alone.
 func (n *network) send(from int, group uint64, messages []epaxos.Envelope) {
+	if n.w.options.script != nil {
+		messages = slices.DeleteFunc(slices.Clone(messages), func(e epaxos.Envelope) bool {
+			to, _ := n.w.members.Column(e.To)
+			return n.w.options.script(from, to, e.Message)
+		})
+	}
 	for i := 0; i < len(messages); {
 		to, _ := n.w.members.Column(messages[i].To)
 		l := &n.links[from][to]

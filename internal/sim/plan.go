@@ -100,7 +100,7 @@ func drawPlan(o Options, s *setup) []Fault {
 
 // usual is how often ordinary trouble is of a kind; what is not here, episodes are made of.
 var usual = [faultKinds]int{
-	Crash: 3, CrashBeforeSave: 2, CrashUnsynced: 2, CrashSaved: 2, CrashBetween: 2, CrashAnswered: 2, CrashAgain: 2,
+	Crash: 3, CrashBeforeSave: 2, CrashUnsynced: 2, CrashSaved: 2, CrashBetween: 2, CrashAnswered: 4, CrashAgain: 2,
 	CrashForever: 1, FailedWrite: 1, FailedSync: 1, BitFlip: 1, FullDisk: 2, SlowSync: 2, Pause: 3, SlowReplica: 2,
 	ClockJump: 2, ClockRate: 2, WrongSuspicion: 2, TwinSuspicion: 1, CutOneWay: 2, CutBothWays: 2, Star: 1, Partition: 2,
 	SlowLink: 2, SlowType: 2, SplitKnowledge: 1, Loss: 3, Duplication: 2, Reordering: 2,

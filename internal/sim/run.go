@@ -38,6 +38,11 @@ func (w *world) play() {
 	w.startClients()
 	w.scheduleFaults()
 	w.runUntil(w.options.Faults)
+	w.settle()
+}
+
+// settle ends all trouble, waits until all is done, and looks at what is left.
+func (w *world) settle() {
 	w.heal()
 	for deadline := w.now + progressBound; w.err == nil && w.unfinished() != ""; {
 		if w.now > deadline {

@@ -33,7 +33,8 @@ var failedBefore string
 
 // TestMain collects garbage rarely: a run is small, and many are thrown away.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(256 << 20)
 	os.Exit(m.Run())
 }
 

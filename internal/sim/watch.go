@@ -19,6 +19,7 @@ type checker struct {
 	once      map[string]place                      // by payload: where a request that is unique was executed
 	durable   []map[epaxos.InstanceID]epaxos.Record // by host: what its disk says of an instance
 	cancelled map[string]bool                       // payloads that must never be applied
+	prefix    []epaxos.Dependencies                 // by host: what it has taken for decided in any life
 	visible   *visibility
 	orders    *orders
 	effects   *effects
@@ -42,6 +43,7 @@ func (c *checker) init(w *world) {
 	c.visible.excused = c.executedByAll
 	for range w.members.Voters {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
+		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
 	}
 }
 
@@ -125,7 +127,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 			c.w.stop(c.bounds.led(host, r))
 		}
 	}
-	c.w.stop(c.forgets(host, &group, batch.DropGroups))
+	c.w.stop(c.truncates(host, &group, batch.DropGroups))
 	marks := c.marks(host, newlyExecuted(c.effects.hosts[host], c.w.members, &group))
 	disk := c.w.hosts[host].disk
 	c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
@@ -229,8 +231,20 @@ func (c *checker) started(host int, limits epaxos.Limits) { c.bounds.started(hos
 
 // turned looks at a replica after a turn.
 func (c *checker) turned(host int) {
-	core := c.w.hosts[host].core
-	c.w.stop(c.bounds.turned(host, core.Stats(), core.Tops()))
+	h := c.w.hosts[host]
+	c.w.stop(c.bounds.turned(host, h.core.Stats(), h.core.Tops()))
+	if h.node.NoRoom() != nil || h.node.Busy() {
+		return // what was decided is not handed on yet
+	}
+	decided := h.core.Decided()
+	for column, slot := range decided {
+		for seen := c.prefix[host][column] + 1; seen <= slot; seen++ {
+			if id := c.w.members.ID(column, seen); c.decisions[id] == nil {
+				c.w.violated("commit-votes", "r%d takes %v for decided, which nobody has decided", c.name(host), id)
+			}
+		}
+		c.prefix[host][column] = max(c.prefix[host][column], slot)
+	}
 }
 
 // executed takes a component that is about to be applied.

@@ -67,7 +67,7 @@ func (c *client) next() {
 		count += 1 + c.rand.IntN(5)
 	}
 	for range min(count, w.left) {
-		if !c.ask(i) {
+		if !c.ask(i, c.draw()) {
 			break
 		}
 	}
@@ -79,9 +79,9 @@ func (c *client) next() {
 }
 
 // ask sends one request, and reports whether it was taken.
-func (c *client) ask(i int) bool {
+func (c *client) ask(i int, op wire.Op) bool {
 	w, h := c.w, c.w.hosts[i]
-	o := &operation{client: c, host: h, op: c.draw(), called: w.now}
+	o := &operation{client: c, host: h, op: op, called: w.now}
 	o.payload = wire.AppendOp(nil, &o.op)
 	footprint, err := execution.KV{}.Footprint(o.payload)
 	if err != nil {

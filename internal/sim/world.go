@@ -15,7 +15,8 @@ type Options struct {
 	Keep     []int         // indices of the faults of the plan that are kept; nil keeps all
 	Log      bool          // keep the lines of the trace; they change nothing else
 
-	plant func(*Report) string // hears of every fault that happens, and may name a violation
+	plant  func(*Report) string                      // hears of every fault that happens, and may name a violation
+	script func(from, to int, m epaxos.Message) bool // reports whether a message is lost; nil loses none
 }
 
 // world is one simulated cluster.

@@ -32,7 +32,7 @@ type Options struct {
 	// replica; nil is bare loopback. Seed determines its draws.
 	Profile *wan.Profile
 	Seed    uint64
-	Flags []string // of serve, the same for all replicas
+	Flags   []string // of serve, the same for all replicas
 	// OwnDisks gives each replica a small file system of its own. It needs the right to mount one:
 	// see ErrCannotMount.
 	OwnDisks bool

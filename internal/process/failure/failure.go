@@ -50,6 +50,14 @@ func (f Faults) String() string {
 	return strings.Join(all, ", ")
 }
 
+// Check reports that nothing was done, or that one of the things that were to be was not.
+func (f Faults) Check() error {
+	if len(f) == 0 || slices.Contains(slices.Collect(maps.Values(f)), 0) {
+		return fmt.Errorf("nothing was hurt: %v", map[string]int(f))
+	}
+	return nil
+}
+
 // operationsBetween is how many operations must be answered between any two steps of a failure: by
 // any replicas, as long as a quorum is well. An idle cluster never gets there.
 const operationsBetween = 40
@@ -202,9 +210,6 @@ var Murder = Failure{Name: "murder", Inject: func(ctx context.Context, e *Env) e
 	e.Faults["murders"]++
 	return errors.Join(e.victim().Murder(), e.work(ctx), e.AllServe(ctx))
 }}
-
-// Nothing hurts nothing.
-var Nothing = Failure{Name: "nothing", Inject: func(ctx context.Context, e *Env) error { return e.work(ctx) }}
 
 // healed calls heal whatever hurt returned.
 func healed(hurt error, heal func() error) error { return errors.Join(hurt, heal()) }

@@ -40,8 +40,8 @@ func (c *checker) unsupportedGossip(host int, m *epaxos.Gossip) string {
 	return ""
 }
 
-// forgets takes a group with which older ones are deleted.
-func (c *checker) forgets(host int, g *wire.Group, dropped int) *Violation {
+// truncates takes a group with which older ones are deleted.
+func (c *checker) truncates(host int, g *wire.Group, dropped int) *Violation {
 	c.w.report.Dropped += dropped
 	switch {
 	case dropped > 0 != (g.Truncated != nil):

@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"math"
+	"slices"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// Messages that no correct replica sends, made of ones that were sent. Each must be dropped and counted,
+// whatever the receiver is doing (docs/protocol.md, rules G2 and G3).
+
+// harassed is how many frames come for each whose messages come garbled as well.
+const harassed = 64
+
+// harass gives a replica garbled copies of messages that it has got.
+func (w *world) harass(from, to int, header wire.FrameHeader, messages []epaxos.Message) {
+	h := w.hosts[to]
+	if w.options.Seed%4 != 0 || h.rand.IntN(harassed) > 0 || !h.node.Admitted() || h.node.NoRoom() != nil {
+		return
+	}
+	sender := w.members.Voters[from]
+	for _, m := range messages {
+		floor := h.core.Watermarks().Truncated
+		garbled := slices.DeleteFunc(w.garble(m), func(m epaxos.Message) bool {
+			id := epaxos.InstanceOf(m) // what is said of a forgotten instance is not looked at (rule K6)
+			column, votes := w.members.Column(id.Replica)
+			return votes && id.Epoch == w.members.Epoch && id.Slot > 0 && floor.Covers(column, id.Slot)
+		})
+		before := h.core.Stats().Malformed
+		h.node.Deliver(w.local(to), sender, header, garbled)
+		if n := h.core.Stats().Malformed - before; n != uint64(len(garbled)) {
+			w.violated("integrity", "r%d takes %d of %d garbled copies of %s from r%d", w.members.Voters[to],
+				uint64(len(garbled))-n, len(garbled), w.members.FormatMessage(m), sender)
+			return
+		}
+	}
+}
+
+// garble returns copies of a message, each wrong in one way.
+func (w *world) garble(message epaxos.Message) []epaxos.Message {
+	switch m := message.(type) {
+	case epaxos.PreAccept:
+		return w.garblePreAccept(m)
+	case epaxos.PreAcceptReply:
+		return append(variants(m, m.ID, func(m *epaxos.PreAcceptReply) *epaxos.InstanceID { return &m.ID }),
+			epaxos.PreAcceptReply{ID: m.ID, Deps: cut(m.Deps)})
+	case epaxos.Accept:
+		return w.garbleAccept(m)
+	case epaxos.AcceptReply:
+		return variants(m, m.ID, func(m *epaxos.AcceptReply) *epaxos.InstanceID { return &m.ID })
+	case epaxos.Commit:
+		return append(variants(m, m.ID, func(m *epaxos.Commit) *epaxos.InstanceID { return &m.ID }),
+			epaxos.Commit{ID: m.ID, Ballot: m.Ballot, Value: m.Value, Deps: cut(m.Deps)})
+	case epaxos.Recover:
+		return append(variants(m, m.ID, func(m *epaxos.Recover) *epaxos.InstanceID { return &m.ID }),
+			epaxos.Recover{ID: m.ID}, epaxos.Recover{ID: m.ID, Ballot: w.stolen(m.Ballot)})
+	case epaxos.RecoverReply:
+		return w.garbleReport(m)
+	case epaxos.Validate:
+		return w.garbleValidate(m)
+	case epaxos.ValidateReply:
+		stranger := epaxos.Conflict{ID: epaxos.InstanceID{Epoch: m.ID.Epoch, Replica: math.MaxUint32, Slot: 1}}
+		return append(variants(m, m.ID, func(m *epaxos.ValidateReply) *epaxos.InstanceID { return &m.ID }),
+			epaxos.ValidateReply{ID: m.ID, Ballot: m.Ballot, Conflicts: []epaxos.Conflict{stranger}})
+	case epaxos.Waiting:
+		return append(variants(m, m.ID, func(m *epaxos.Waiting) *epaxos.InstanceID { return &m.ID }),
+			epaxos.Waiting{ID: m.ID, Count: -1}, epaxos.Waiting{ID: m.ID, Count: w.members.N() + 1})
+	case epaxos.Refusal:
+		return append(variants(m, m.ID, func(m *epaxos.Refusal) *epaxos.InstanceID { return &m.ID }),
+			epaxos.Refusal{ID: m.ID, Promised: epaxos.Ballot{Number: math.MaxUint64, Replica: 1}})
+	case epaxos.Gossip:
+		return []epaxos.Message{
+			nil, epaxos.Gossip{Epoch: m.Epoch + 1, Executed: m.Executed, Tops: m.Tops, Stable: m.Stable},
+			epaxos.Gossip{Epoch: m.Epoch, Executed: cut(m.Executed), Tops: m.Tops, Stable: m.Stable},
+			epaxos.Gossip{Epoch: m.Epoch, Executed: m.Executed, Tops: cut(m.Tops), Stable: m.Stable},
+			epaxos.Gossip{Epoch: m.Epoch, Executed: m.Executed, Tops: m.Tops, Stable: cut(m.Stable)},
+		}
+	case epaxos.Fetch:
+		return []epaxos.Message{epaxos.Fetch{IDs: make([]epaxos.InstanceID, 1<<10)}}
+	case epaxos.TryRecover:
+		return []epaxos.Message{epaxos.TryRecover{IDs: make([]epaxos.InstanceID, 1<<10)},
+			epaxos.TryRecover{IDs: []epaxos.InstanceID{{Epoch: 1, Replica: math.MaxUint32, Slot: 1}}}}
+	default:
+		return nil
+	}
+}
+
+// variants are copies about instances that cannot be.
+func variants[M epaxos.Message](m M, id epaxos.InstanceID, of func(*M) *epaxos.InstanceID) []epaxos.Message {
+	var all []epaxos.Message
+	for _, wrong := range []epaxos.InstanceID{
+		{Epoch: id.Epoch + 1, Replica: id.Replica, Slot: id.Slot},
+		{Epoch: id.Epoch, Replica: math.MaxUint32, Slot: id.Slot},
+		{Epoch: id.Epoch, Replica: id.Replica, Slot: 0},
+		{Epoch: id.Epoch, Replica: id.Replica, Slot: math.MaxUint64},
+	} {
+		c := m
+		*of(&c) = wrong
+		all = append(all, c)
+	}
+	return all
+}
+
+// cut is a vector of a smaller cluster.
+func cut(d epaxos.Dependencies) epaxos.Dependencies { return d[:max(len(d), 1)-1] }
+
+// stolen is a ballot of somebody else: of nobody who votes.
+func (w *world) stolen(b epaxos.Ballot) epaxos.Ballot {
+	return epaxos.Ballot{Number: b.Number + 1, Replica: math.MaxUint32}
+}
+
+// own is the same vector with the slot itself in the column of the instance.
+func (w *world) own(id epaxos.InstanceID, d epaxos.Dependencies) epaxos.Dependencies {
+	circular := d.Clone()
+	if column, votes := w.members.Column(id.Replica); votes && column < len(circular) {
+		circular[column] = id.Slot
+	}
+	return circular
+}
+
+func (w *world) garblePreAccept(m epaxos.PreAccept) []epaxos.Message {
+	all := variants(m, m.ID, func(m *epaxos.PreAccept) *epaxos.InstanceID { return &m.ID })
+	foreign := m
+	foreign.ID.Replica = w.members.Voters[0]
+	if m.ID.Replica == foreign.ID.Replica {
+		foreign.ID.Replica = w.members.Voters[w.members.N()-1]
+	}
+	return append(all, foreign, epaxos.PreAccept{ID: m.ID, Initial: m.Initial},
+		epaxos.PreAccept{ID: m.ID, Command: m.Command, Initial: cut(m.Initial)},
+		epaxos.PreAccept{ID: m.ID, Command: m.Command, Initial: w.own(m.ID, m.Initial)})
+}
+
+func (w *world) garbleAccept(m epaxos.Accept) []epaxos.Message {
+	all := variants(m, m.ID, func(m *epaxos.Accept) *epaxos.InstanceID { return &m.ID })
+	short, stolen, known := m, m, m
+	short.Deps = cut(m.Deps)
+	stolen.Ballot = w.stolen(m.Ballot)
+	known.Value = epaxos.Value{Kind: epaxos.Known}
+	return append(all, short, stolen, known)
+}
+
+func (w *world) garbleReport(m epaxos.RecoverReply) []epaxos.Message {
+	all := variants(m, m.ID, func(m *epaxos.RecoverReply) *epaxos.InstanceID { return &m.ID })
+	if m.Initial != nil {
+		short := m
+		short.Initial = cut(m.Initial)
+		all = append(all, short)
+	}
+	if m.Phase > epaxos.Initial {
+		short, known := m, m
+		short.Deps = cut(m.Deps)
+		known.Value = epaxos.Value{Kind: epaxos.Known}
+		all = append(all, short, known)
+	}
+	return all
+}
+
+func (w *world) garbleValidate(m epaxos.Validate) []epaxos.Message {
+	all := variants(m, m.ID, func(m *epaxos.Validate) *epaxos.InstanceID { return &m.ID })
+	empty, first, stolen, short, circular := m, m, m, m, m
+	empty.Command = nil
+	first.Ballot = epaxos.Ballot{}
+	stolen.Ballot = w.stolen(m.Ballot)
+	short.Initial = cut(m.Initial)
+	circular.Initial = w.own(m.ID, m.Initial)
+	return append(all, empty, first, stolen, short, circular)
+}
