@@ -192,13 +192,21 @@ func TestK1FastPathSurvives(t *testing.T) {
 	for i := range 30 {
 		tr.put(i%3, "x")
 	}
-	tr.hold = gossipFrom(2) // so that the others' S is higher than their G
-	tr.pass(1)
+	tr.hold = func(e epaxos.Envelope) bool { // r2 hears nothing, so that its S is lower than the others'
+		_, gossip := e.Message.(epaxos.Gossip)
+		return gossip && e.To == 2
+	}
+	tr.pass(3)
+	if tr.replicas[0].Watermarks().Stable.Equal(tr.replicas[1].Watermarks().Stable) {
+		t.Fatal("r2 knows what r1 knows")
+	}
 	for i := range 3 {
 		tr.wantFast(tr.put(i, "x"), true)
+		tr.wantFast(tr.put(i, fmt.Sprint("never used before ", i)), true)
 	}
 	tr.hold = func(epaxos.Envelope) bool { return false }
-	tr.pass(3)
+	tr.pass(12)
+	tr.wantTruncated(0, 12, 12, 12)
 	for i := range 3 {
 		tr.wantFast(tr.put(i, "x"), true)
 	}
@@ -247,6 +255,44 @@ func TestK4StableIsHarmless(t *testing.T) {
 	reply, ok := tr.sent[len(tr.sent)-1].Message.(epaxos.ValidateReply)
 	if !ok || len(reply.Conflicts) > 0 {
 		t.Fatalf("r3 answers %+v", tr.sent[len(tr.sent)-1])
+	}
+}
+
+// Rule K4: a recoverer strikes off what is stable, be it so long ago that it has forgotten it.
+func TestK4RecovererStrikesOffTheStable(t *testing.T) {
+	tr := newTrio(t)
+	x := tr.put(1, "x")
+	tr.pass(3)
+	tr.hold = func(e epaxos.Envelope) bool {
+		_, reply := e.Message.(epaxos.ValidateReply)
+		return e.From == 1 || e.To == 1 || reply
+	}
+	a := tr.put(0, "y") // of which r3 alone hears, before its leader dies
+	for _, e := range slices.Clone(tr.held) {
+		if _, isPreAccept := e.Message.(epaxos.PreAccept); isPreAccept && e.To == 3 {
+			tr.deliver(e)
+		}
+	}
+	tr.replicas[2].Suspect(tr.now, 1, true)
+	tr.now += 5 * time.Second
+	tr.replicas[2].Tick(tr.now)
+	tr.held = nil
+	tr.settle(2)
+	var reply epaxos.ValidateReply
+	for _, e := range tr.held {
+		if m, is := e.Message.(epaxos.ValidateReply); is {
+			reply = m
+		}
+	}
+	if reply.ID != a {
+		t.Fatalf("r3 does not validate %v: %+v", a, tr.held)
+	}
+	reply.Conflicts = []epaxos.Conflict{{ID: x}}
+	tr.sent = nil
+	tr.deliver(epaxos.Envelope{From: 2, To: 3, Message: reply})
+	accept, is := tr.sent[0].Message.(epaxos.Accept)
+	if !is || accept.Value.Kind != epaxos.Full {
+		t.Fatalf("r3 sends %+v", tr.sent[0])
 	}
 }
 

@@ -17,8 +17,7 @@ var branchRuns = flag.Int("branches", 0, "runs over which TestEveryBranchIsTaken
 var untaken = map[string]string{
 	"S8 own slot forgotten": "the node stops before it proposes, unless it hears of the slot in the same turn; " +
 		"a script of the core takes it",
-	"order: X1 decision before its command":      "the core tells a command before its decision; tests of the graph take it",
-	"order: S6 prefix executed before a restart": "marks are saved one by one as long as nothing is compacted",
+	"order: X1 decision before its command": "the core tells a command before its decision; tests of the graph take it",
 }
 
 // TestEveryBranchIsTaken: a branch of recovery, validation or execution that no simulation takes any more

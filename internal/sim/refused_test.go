@@ -78,7 +78,7 @@ func TestRefusedRecords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if replica.Restore(record) == nil {
+			if replica.Restore(record) == nil && replica.Restored(0) == nil {
 				t.Error("it is taken")
 			}
 		})
