@@ -20,6 +20,8 @@ type checker struct {
 	durable   []map[epaxos.InstanceID]epaxos.Record // by host: what its disk says of an instance
 	cancelled map[string]bool                       // payloads that must never be applied
 	prefix    []epaxos.Dependencies                 // by host: what it has taken for decided in any life
+	heard     []map[epaxos.ReplicaID]uint64         // by host: the newest group of each peer that it has saved
+	resting   bool                                  // nothing may be said any more but gossip
 	visible   *visibility
 	orders    *orders
 	effects   *effects
@@ -43,6 +45,7 @@ func (c *checker) init(w *world) {
 	for range w.members.Voters {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
 		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
+		c.heard = append(c.heard, map[epaxos.ReplicaID]uint64{})
 	}
 }
 
@@ -123,6 +126,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 		c.ledger.recorded(host, r)
 		c.w.stop(c.bounds.led(host, r))
 	}
+	c.hears(host, group.Heard)
 	marks := c.marks(host, group.Executed)
 	disk := c.w.hosts[host].disk
 	c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
@@ -189,6 +193,7 @@ func (c *checker) record(host int, r epaxos.Record) {
 // crashed reads back what a replica still has.
 func (c *checker) crashed(host int, d *disk) {
 	c.durable[host] = map[epaxos.InstanceID]epaxos.Record{}
+	c.heard[host] = map[epaxos.ReplicaID]uint64{}
 	var executed []epaxos.InstanceID
 	err := d.Groups(func(_ uint64, body []byte) error {
 		group, err := wire.DecodeGroup(body)
@@ -200,6 +205,7 @@ func (c *checker) crashed(host int, d *disk) {
 			c.ledger.recorded(host, &group.Records[i])
 		}
 		executed = append(executed, group.Executed...)
+		c.hears(host, group.Heard)
 		return nil
 	})
 	if err != nil {
