@@ -342,6 +342,9 @@ func (s *search) apply(in inputID) bool {
 	if done == nil || done.inert {
 		return false // to lose a message is to do less with it
 	}
+	if done.to == from && !s.x.once && s.allUnderWay(done.sent) {
+		return false
+	}
 	s.now.copyTo(&s.then)
 	g := &s.then
 	g.at[column] = done.to
@@ -354,7 +357,7 @@ func (s *search) apply(in inputID) bool {
 			return false // nothing was lost
 		}
 	case inMessage:
-		if !s.x.again {
+		if s.x.once {
 			g.wire = remove(g.wire, in)
 		}
 	}
@@ -376,6 +379,16 @@ func (s *search) apply(in inputID) bool {
 	if s.broken != "" {
 		s.blame(in)
 		return false
+	}
+	return true
+}
+
+// allUnderWay reports whether nobody would notice if the messages were sent once more.
+func (s *search) allUnderWay(sent []inputID) bool {
+	for _, m := range sent {
+		if _, present := slices.BinarySearch(s.now.wire, m); !present {
+			return false
+		}
 	}
 	return true
 }
