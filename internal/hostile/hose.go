@@ -199,7 +199,8 @@ func (h *Hose) Answer(to epaxos.Message) epaxos.Message {
 		return reply
 	case epaxos.Fetch:
 		if len(m.IDs) > 0 {
-			return epaxos.Commit{ID: m.IDs[h.Below(min(256, len(m.IDs)))], Ballot: h.Ballot(), Value: h.Value(), Deps: h.Vector()}
+			id := m.IDs[h.Below(min(256, len(m.IDs)))]
+			return epaxos.Commit{ID: id, Ballot: h.Ballot(), Value: h.Value(), Deps: h.Vector()}
 		}
 	}
 	return h.Message()
