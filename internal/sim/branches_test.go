@@ -25,6 +25,9 @@ var untaken = map[string]string{
 // is one that this package proves nothing about. Seeds take most; schedules take those that chance seldom
 // does.
 func TestEveryBranchIsTaken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes as many seeds as it takes")
+	}
 	var total Report
 	if *branchRuns == 0 {
 		for _, schedule := range append(schedules, longGapSchedule) {
