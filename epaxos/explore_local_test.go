@@ -29,6 +29,7 @@ type exploration struct {
 	prefix     []string           // what has happened before; see recite
 	mute       []epaxos.ReplicaID // these get no input once the prefix is over: they have died
 	states     int                // where it ends, if it is not to be complete
+	live       bool               // in the end everything is decided
 	must       []epaxos.Branch    // have to be reached, or the exploration has fallen silent
 	amnesia    bool               // planted fault: a crash loses the whole disk
 }
