@@ -24,20 +24,25 @@ func (c *checker) greets(from, to int, h *wire.Hello) {
 	}
 }
 
-// A cluster at rest: how long messages that faults have delayed may take to come, and how long it is watched.
+// A cluster at rest: how long after the end it may still ask, and how long it is watched.
 const (
-	restGrace = 15 * time.Second
+	restGrace = 5 * time.Second
 	restWatch = 5 * time.Second
 )
 
-// disturbs takes a message of a cluster that may be at rest.
+// disturbs takes a message of a cluster that may be at rest. Answers may come late, since what they answer
+// may have been late; but nobody has anything to ask any more.
 func (c *checker) disturbs(e epaxos.Envelope) {
-	if _, gossip := e.Message.(epaxos.Gossip); c.resting && !gossip {
+	if !c.resting {
+		return
+	}
+	switch e.Message.(type) {
+	case epaxos.PreAccept, epaxos.Accept, epaxos.Recover, epaxos.Validate, epaxos.Waiting, epaxos.Fetch, epaxos.TryRecover:
 		c.w.violated("boundedness", "all is decided and executed, and still %s", c.w.members.FormatEnvelope(e))
 	}
 }
 
-// rest lets time pass when all is done, in which nothing may be said but that nothing has changed.
+// rest lets time pass when all is done, in which nobody may ask for anything.
 func (w *world) rest() {
 	if w.err != nil {
 		return
