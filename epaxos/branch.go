@@ -118,6 +118,17 @@ func (b *Branches) Add(other *Branches) {
 	}
 }
 
+// String tells how many of the branches were taken.
+func (b Branches) String() string {
+	taken := 0
+	for _, n := range b {
+		if n > 0 {
+			taken++
+		}
+	}
+	return fmt.Sprintf("%d of %d branches", taken, BranchCount)
+}
+
 var branchNames = [BranchCount]string{
 	BranchFast:           "P4 fast path",
 	BranchFastSaved:      "S2 fast commit saved first",

@@ -24,11 +24,12 @@ type exploration struct {
 	leaders    []epaxos.ReplicaID // of the commands, which all interfere; several of one leader come in this order
 	recoveries int                // recovery starts in all
 	crashes    int                // crashes with restart in all
-	again      bool               // messages may be delivered any number of times, not once
+	once       bool               // no message arrives twice; else each arrives at any times, any number of times
 	plain      bool               // no reduction
 	prefix     []string           // what has happened before; see recite
 	mute       []epaxos.ReplicaID // these get no input once the prefix is over: they have died
 	states     int                // where it ends, if it is not to be complete
+	live       bool               // in the end everything is decided
 	must       []epaxos.Branch    // have to be reached, or the exploration has fallen silent
 	amnesia    bool               // planted fault: a crash loses the whole disk
 }

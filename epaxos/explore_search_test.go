@@ -1,6 +1,7 @@
 package epaxos_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -79,7 +80,8 @@ type search struct {
 	index    int    // of now in lineage
 	muting   bool
 	preface  []inputID // what led to the first state
-	buffer   []byte
+	current  []byte    // encodes now
+	buffer   []byte    // encodes then
 	key      []byte
 	fresh    []inputID // messages that take the place of others
 	began    time.Time
@@ -165,6 +167,7 @@ func (s *search) begin() {
 		s.recite(line)
 	}
 	s.muting = true
+	s.buffer = s.then.encode(s.buffer[:0])
 	s.push(0, 0)
 }
 
@@ -211,9 +214,8 @@ func (s *search) enact(line string, in inputID) {
 	s.preface = append(s.preface, in)
 }
 
-// push keeps the state in s.then if it is new.
+// push keeps the state in s.then, which s.buffer encodes, if it is new.
 func (s *search) push(parent int, by inputID) {
-	s.buffer = s.then.encode(s.buffer[:0])
 	if !s.visited.add(s.buffer) {
 		return
 	}
@@ -242,6 +244,7 @@ func (s *search) noteOutcome() {
 // expand follows every input that the state allows. It reports whether to go on.
 func (s *search) expand(state []byte) bool {
 	s.now.decode(state, len(s.x.leaders))
+	s.current = state
 	before := s.result.transitions
 	for _, m := range s.now.wire {
 		s.follow(m)
@@ -251,14 +254,27 @@ func (s *search) expand(state []byte) bool {
 		return false
 	}
 	if s.result.transitions == before {
-		s.result.terminal++
-		if !slices.Contains(s.now.decided, 0) {
-			s.result.settled++
-		}
+		s.terminal()
+	}
+	if s.broken != "" {
+		return false
 	}
 	s.index++
 	s.result.expanded++
 	return s.result.expanded%4096 != 0 || s.within()
+}
+
+// terminal looks at a state in which everything has arrived and every recovery has begun.
+func (s *search) terminal() {
+	s.result.terminal++
+	open := slices.Index(s.now.decided, 0)
+	switch {
+	case open < 0:
+		s.result.settled++
+	case s.x.live:
+		s.breaks("progress", "%v is never decided, though every message has arrived", s.x.instance(open))
+		s.blame()
+	}
 }
 
 func (s *search) within() bool {
@@ -321,7 +337,11 @@ func (s *search) mayPropose(command int, proposed uint32) bool {
 
 // follow makes the state that an input leads to, and keeps it if it is new.
 func (s *search) follow(in inputID) {
-	if s.broken == "" && s.apply(in) {
+	if s.broken != "" || !s.apply(in) {
+		return
+	}
+	s.buffer = s.then.encode(s.buffer[:0])
+	if !bytes.Equal(s.buffer, s.current) { // else it only repeats what nobody needs
 		s.result.transitions++
 		s.push(s.index, in)
 	}
@@ -342,6 +362,9 @@ func (s *search) apply(in inputID) bool {
 	if done == nil || done.inert {
 		return false // to lose a message is to do less with it
 	}
+	if done.to == from && !s.x.once && s.allUnderWay(done.sent) {
+		return false
+	}
 	s.now.copyTo(&s.then)
 	g := &s.then
 	g.at[column] = done.to
@@ -354,7 +377,7 @@ func (s *search) apply(in inputID) bool {
 			return false // nothing was lost
 		}
 	case inMessage:
-		if !s.x.again {
+		if s.x.once {
 			g.wire = remove(g.wire, in)
 		}
 	}
@@ -376,6 +399,16 @@ func (s *search) apply(in inputID) bool {
 	if s.broken != "" {
 		s.blame(in)
 		return false
+	}
+	return true
+}
+
+// allUnderWay reports whether nobody would notice if the messages were sent once more.
+func (s *search) allUnderWay(sent []inputID) bool {
+	for _, m := range sent {
+		if _, present := slices.BinarySearch(s.now.wire, m); !present {
+			return false
+		}
 	}
 	return true
 }

@@ -15,9 +15,23 @@ type teller struct {
 	members epaxos.Membership
 	cast    []*replayer
 	wire    []epaxos.Envelope
-	script  []string
+	script  []scriptLine
 	trace   []string
 }
+
+// scriptLine is a line of the script; before it the network makes so many copies of the message that it is about.
+type scriptLine struct {
+	text   string
+	whole  string // the message
+	copies int
+}
+
+func (l *scriptLine) String() string {
+	about := strings.TrimPrefix(l.text, deliverOne)
+	return strings.Repeat("dup "+about+"\n  ", l.copies) + l.text
+}
+
+const deliverOne = "deliver one "
 
 func tell(x *exploration, schedule []input) string {
 	t := &teller{x: *x, members: x.shape.membership()}
@@ -29,11 +43,15 @@ func tell(x *exploration, schedule []input) string {
 	for i := range schedule {
 		t.happen(&schedule[i])
 	}
-	return "as a script:\n  " + strings.Join(t.script, "\n  ") + "\nwhat happens:\n  " + strings.Join(t.trace, "\n  ")
+	text := "as a script:\n"
+	for i := range t.script {
+		text += "  " + t.script[i].String() + "\n"
+	}
+	return text + "  ----\nwhat happens:\n  " + strings.Join(t.trace, "\n  ")
 }
 
 func (t *teller) line(format string, args ...any) {
-	t.script = append(t.script, fmt.Sprintf(format, args...))
+	t.script = append(t.script, scriptLine{text: fmt.Sprintf(format, args...)})
 }
 
 func (t *teller) happen(in *input) {
@@ -125,18 +143,17 @@ func (t *teller) leadsTo(e epaxos.Envelope, in *input) bool {
 	return false
 }
 
+// deliver hands over a message, which stays for the case that it has to arrive again.
 func (t *teller) deliver(e epaxos.Envelope) {
-	at := slices.IndexFunc(t.wire, func(other epaxos.Envelope) bool {
-		return t.members.FormatEnvelope(other) == t.members.FormatEnvelope(e)
-	})
-	if !t.x.again {
-		t.wire = slices.Delete(t.wire, at, at+1)
-	}
-	about := ""
+	about := fmt.Sprintf("%s r%d->r%d", kindName(e.Message), e.From, e.To)
 	if id := epaxos.InstanceOf(e.Message); !id.IsZero() {
-		about = " " + id.String()
+		about += " " + id.String()
 	}
-	t.line("deliver %s r%d->r%d%s", kindName(e.Message), e.From, e.To, about)
+	whole := t.members.FormatEnvelope(e)
+	if before := slices.IndexFunc(t.script, func(l scriptLine) bool { return l.whole == whole }); before >= 0 {
+		t.script[before].copies++
+	}
+	t.script = append(t.script, scriptLine{text: deliverOne + about, whole: whole})
 	to, _ := t.members.Column(e.To)
 	t.take(&input{kind: inMessage, at: to, envelope: e})
 }

@@ -44,6 +44,17 @@ func (b *Branches) Add(other *Branches) {
 	}
 }
 
+// String tells how many of the branches were taken.
+func (b Branches) String() string {
+	taken := 0
+	for _, n := range b {
+		if n > 0 {
+			taken++
+		}
+	}
+	return fmt.Sprintf("%d of %d branches", taken, BranchCount)
+}
+
 var branchNames = [BranchCount]string{
 	BranchCovered:        "X1 all dependencies ordered",
 	BranchSingle:         "X2 component of one",

@@ -24,7 +24,7 @@ type Source struct {
 
 // Problem is one reason why a configuration cannot be used.
 type Problem struct {
-	Place string // file and line, flag, or environment variable; empty if none of them gave the value
+	Place string // file and line, flag, environment variable or "default"; empty if there is no value
 	Key   string
 	Text  string
 }
@@ -192,6 +192,9 @@ func (l *loader) locate(problems []Problem) error {
 		for key != "" && problems[i].Place == "" {
 			problems[i].Place = l.places[key]
 			key = key[:max(strings.LastIndexAny(key, ".["), 0)]
+		}
+		if problems[i].Place == "" {
+			problems[i].Place = "default" // given values leave no room for it
 		}
 	}
 	return &Error{Problems: problems}

@@ -207,9 +207,10 @@ func TestRefusedFlagAndEnvironment(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	for variable, test := range map[string]struct{ value, want string }{
-		"EPAXOS_REPLICA": {"02", `environment EPAXOS_REPLICA: replica: "02" starts with 0, which may mean base 8: write it without`},
-		"EPAXOS_F":       {"7", "environment EPAXOS_F: f: 7 crashes of 3 members are too many: at most 1"},
-		"EPAXOS_MEMBERS": {"1=a:1#zz", `environment EPAXOS_MEMBERS: members: entry 1, "1=a:1#zz", is not id=host:port#fingerprint#incarnation`},
+		"EPAXOS_REPLICA":     {"02", `environment EPAXOS_REPLICA: replica: "02" starts with 0, which may mean base 8: write it without`},
+		"EPAXOS_F":           {"7", "environment EPAXOS_F: f: 7 crashes of 3 members are too many: at most 1"},
+		"EPAXOS_TIMING_TICK": {"500ms", "default: timing.heartbeat: 300ms is impossible: between one tick, 500ms, and 1h0m0s"},
+		"EPAXOS_MEMBERS":     {"1=a:1#zz", `environment EPAXOS_MEMBERS: members: entry 1, "1=a:1#zz", is not id=host:port#fingerprint#incarnation`},
 	} {
 		_, err := Load(Source{File: path, Env: environment{variable: test.value}.lookup})
 		if err == nil || err.Error() != test.want {

@@ -94,5 +94,5 @@ func (r Report) String() string {
 	for kind, n := range r.Faults {
 		kinds = append(kinds, fmt.Sprintf("%v %d", FaultKind(kind), n)) //nolint:gosec // small
 	}
-	return text + " " + strings.Join(kinds, ", ")
+	return fmt.Sprintf("%s %s; %v of the protocol, %v of the order", text, strings.Join(kinds, ", "), s.Branches, r.Order)
 }

@@ -207,7 +207,9 @@ func (w *world) greet(i, life int) {
 // hello carries one hello; the first of a pair is answered.
 func (w *world) hello(from, to int, answer bool) {
 	h := w.hosts[from]
-	body := wire.AppendHello(nil, h.node.Hello(w.members.Voters[to]))
+	said := h.node.Hello(w.members.Voters[to])
+	w.check.greets(from, to, &said)
+	body := wire.AppendHello(nil, said)
 	w.network.carry(parcel{from: from, to: to, arrive: func() {
 		if !w.ready(to) {
 			return

@@ -50,6 +50,7 @@ func (w *world) settle() {
 		}
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
+	w.rest()
 	w.checkEnd()
 }
 

@@ -40,14 +40,18 @@ func anyOf(patterns ...at) func(from, to int, m epaxos.Message) bool {
 	}
 }
 
-// newStage starts five nodes near to each other, with usual delays and these quorums.
-func newStage(t *testing.T, e int) *stage {
+// newStage starts five nodes near to each other, with usual time-outs and these quorums. Each number is a
+// cluster with other delays.
+func newStage(t *testing.T, e, number int) *stage {
 	t.Helper()
 	s := &stage{lost: func(int, int, epaxos.Message) bool { return false }}
 	for seed := uint64(1); ; seed++ {
 		o := Options{Seed: seed, Replicas: 5, Log: true}
 		if drawn := o.draw(); drawn.members.F != 2 || drawn.members.E != e || drawn.far > 20*time.Millisecond ||
 			drawn.timing != epaxos.DefaultTiming() {
+			continue
+		}
+		if number--; number >= 0 {
 			continue
 		}
 		o.script = func(from, to int, m epaxos.Message) bool {
@@ -110,7 +114,7 @@ func (s *stage) finish(t *testing.T, branches ...epaxos.Branch) Report {
 // schedule is a story and the branches that it takes.
 type schedule struct {
 	name     string
-	play     func(t *testing.T) *stage
+	play     func(t *testing.T, number int) *stage
 	branches []epaxos.Branch
 }
 
@@ -124,14 +128,18 @@ var schedules = []schedule{
 	{"committed against it while it waits", committedMeanwhile, []epaxos.Branch{epaxos.BranchLine70}},
 	{"late commit", lateCommit, []epaxos.Branch{epaxos.BranchLine76}},
 	{"late accept", lateAccept, []epaxos.Branch{epaxos.BranchLine77}},
-	{"late leader", func(t *testing.T) *stage { return lateLeader(t, 2) }, []epaxos.Branch{epaxos.BranchLine78}},
-	{"late leader under the baseline rules", func(t *testing.T) *stage { return lateLeader(t, 1) },
+	{"late leader", func(t *testing.T, number int) *stage { return lateLeader(t, 2, number) }, []epaxos.Branch{epaxos.BranchLine78}},
+	{"late leader under the baseline rules", func(t *testing.T, number int) *stage { return lateLeader(t, 1, number) },
 		[]epaxos.Branch{epaxos.BranchLine78Baseline}},
 }
 
 func TestSchedules(t *testing.T) {
 	for _, schedule := range schedules {
-		t.Run(schedule.name, func(t *testing.T) { schedule.play(t).finish(t, schedule.branches...) })
+		t.Run(schedule.name, func(t *testing.T) {
+			for number := range 5 {
+				schedule.play(t, number).finish(t, schedule.branches...)
+			}
+		})
 	}
 }
 
@@ -145,8 +153,8 @@ func reports(id epaxos.InstanceID, from ...int) at {
 
 // outnumbered: two replicas have a without b, so no fast quorum for b is left. A copy of a Validate comes
 // after the Accept of its ballot.
-func outnumbered(t *testing.T) *stage {
-	s := newStage(t, 2)
+func outnumbered(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
 	quiet := []at{votes(s.a), votes(s.b), reports(s.a, 0, 4), reports(s.b, 3, 1)}
 	s.spread([]int{1, 2}, []int{4}, quiet...)
 	base := s.lost
@@ -170,8 +178,8 @@ func outnumbered(t *testing.T) *stage {
 	return s
 }
 
-func outnumberedBaseline(t *testing.T) *stage {
-	s := newStage(t, 1)
+func outnumberedBaseline(t *testing.T, number int) *stage {
+	s := newStage(t, 1, number)
 	s.spread([]int{1, 2}, []int{4}, votes(s.a), votes(s.b), reports(s.a, 0, 4), reports(s.b, 0, 1))
 	s.doubt(1, 0)
 	s.doubt(4, 3)
@@ -180,8 +188,8 @@ func outnumberedBaseline(t *testing.T) *stage {
 }
 
 // committedAgainst: b is decided without a before a is recovered.
-func committedAgainst(t *testing.T) *stage {
-	s := newStage(t, 2)
+func committedAgainst(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
 	s.spread([]int{1}, []int{2, 4}, votes(s.a), reports(s.a, 0, 4), at{id: s.b, kind: typeCommit, to: []int{0, 1}})
 	s.doubt(1, 0)
 	s.runUntil(s.now + time.Second)
@@ -189,8 +197,8 @@ func committedAgainst(t *testing.T) *stage {
 }
 
 // committedMeanwhile: b is decided without a while the recovery of a waits for b.
-func committedMeanwhile(t *testing.T) *stage {
-	s := newStage(t, 2)
+func committedMeanwhile(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
 	s.spread([]int{1}, []int{2, 4}, votes(s.a), votes(s.b), reports(s.a, 0, 4))
 	s.doubt(1, 0)
 	s.untilWaiting(t)
@@ -210,8 +218,8 @@ func (s *stage) untilWaiting(t *testing.T) {
 }
 
 // lateCommit: a was decided, and its leader says so when its recovery waits.
-func lateCommit(t *testing.T) *stage {
-	s := newStage(t, 2)
+func lateCommit(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
 	commits := at{id: s.a, kind: typeCommit}
 	s.spread([]int{1, 2}, []int{4}, votes(s.b), commits, reports(s.a, 4))
 	s.doubt(1, 0)
@@ -222,8 +230,8 @@ func lateCommit(t *testing.T) *stage {
 }
 
 // lateAccept: the leader of a was on the slow path, and nobody has got its Accept.
-func lateAccept(t *testing.T) *stage {
-	s := newStage(t, 2)
+func lateAccept(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
 	accepts := at{id: s.a, kind: typeAccept, from: []int{0}}
 	s.spread([]int{1, 2}, []int{2, 4}, votes(s.b), accepts, reports(s.a, 0, 2))
 	s.doubt(1, 0)
@@ -235,8 +243,8 @@ func lateAccept(t *testing.T) *stage {
 
 // lateLeader: the leader of a reports when its recovery waits. Under the optimised rules that rules out
 // that a was decided.
-func lateLeader(t *testing.T, e int) *stage {
-	s := newStage(t, e)
+func lateLeader(t *testing.T, e, number int) *stage {
+	s := newStage(t, e, number)
 	s.spread([]int{1, 2}, []int{4}, votes(s.a), votes(s.b), reports(s.a, 0, 4))
 	s.doubt(1, 0)
 	s.untilWaiting(t)

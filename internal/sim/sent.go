@@ -11,6 +11,7 @@ func (c *checker) sent(host int, messages []epaxos.Envelope) {
 			c.w.members.FormatEnvelope(messages[0]))
 	}
 	for _, e := range messages {
+		c.disturbs(e)
 		saved := c.durable[host][epaxos.InstanceOf(e.Message)]
 		if why := c.unsupported(host, saved, e.Message); why != "" {
 			c.w.violated("durability", "%s, but %s: %s", c.w.members.FormatEnvelope(e), why,

@@ -110,3 +110,32 @@ func (c *checker) kept(host int, before map[epaxos.InstanceID]epaxos.Record, log
 	return found("durability", "r%d had %v on its disk, and has now %v", c.name(host),
 		m.FormatRecord(c.name(host), *lost), m.FormatRecord(c.name(host), c.durable[host][lost.ID]))
 }
+
+// remembers compares what a log still says of the peers' logs with what it said before.
+func (c *checker) remembers(host int, heard map[epaxos.ReplicaID]uint64) *Violation {
+	for _, id := range c.w.members.Voters {
+		if now := c.heard[host][id]; now < heard[id] {
+			return found("durability", "r%d has heard of group %d of r%d, and now of %d", c.name(host), heard[id], id, now)
+		}
+	}
+	return nil
+}
+
+// forgotten checks a replica after a rest of seconds, in which all have told how far they are: nothing is
+// kept of what was executed, but for a log that is not worth a deletion.
+func (c *checker) forgotten(host int) *Violation {
+	for _, h := range c.w.hosts {
+		if h.gone {
+			return nil // all wait for it
+		}
+	}
+	h := c.w.hosts[host]
+	w, usage := h.core.Watermarks(), h.disk.memory.Usage()
+	setting := c.w.setup.compaction
+	most := uint64(setting.Groups + 2*setting.Segment + 2) //nolint:gosec // small
+	if kept := usage.GroupLast + 1 - usage.GroupFirst; !w.Truncated.Equal(h.core.Tops()) || kept > most {
+		return found("boundedness", "r%d rests with %v truncated of %v, and keeps %d groups, at most %d", c.name(host),
+			w.Truncated, h.core.Tops(), kept, most)
+	}
+	return nil
+}

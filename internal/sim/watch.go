@@ -20,6 +20,8 @@ type checker struct {
 	durable   []map[epaxos.InstanceID]epaxos.Record // by host: what its disk says of an instance
 	cancelled map[string]bool                       // payloads that must never be applied
 	prefix    []epaxos.Dependencies                 // by host: what it has taken for decided in any life
+	heard     []map[epaxos.ReplicaID]uint64         // by host: the newest group of each peer that it has saved
+	resting   bool                                  // nothing may be said any more but gossip
 	visible   *visibility
 	orders    *orders
 	effects   *effects
@@ -44,6 +46,7 @@ func (c *checker) init(w *world) {
 	for range w.members.Voters {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
 		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
+		c.heard = append(c.heard, map[epaxos.ReplicaID]uint64{})
 	}
 }
 
@@ -128,6 +131,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 		}
 	}
 	c.w.stop(c.truncates(host, &group, batch.DropGroups))
+	c.hears(host, group.Heard)
 	marks := c.marks(host, newlyExecuted(c.effects.hosts[host], c.w.members, &group))
 	disk := c.w.hosts[host].disk
 	c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
@@ -193,8 +197,9 @@ func (c *checker) record(host int, r epaxos.Record) {
 
 // crashed reads back what a replica still has.
 func (c *checker) crashed(host int, d *disk) {
-	before := c.durable[host]
+	before, heard := c.durable[host], c.heard[host]
 	c.durable[host] = map[epaxos.InstanceID]epaxos.Record{}
+	c.heard[host] = map[epaxos.ReplicaID]uint64{}
 	log := newHostEffects(c.w.members)
 	err := d.Groups(func(_ uint64, body []byte) error {
 		group, err := wire.DecodeGroup(body)
@@ -206,6 +211,7 @@ func (c *checker) crashed(host int, d *disk) {
 			c.ledger.recorded(host, &group.Records[i])
 		}
 		log.read(c.w.members, &group)
+		c.hears(host, group.Heard)
 		return nil
 	})
 	if err != nil {
@@ -218,6 +224,7 @@ func (c *checker) crashed(host int, d *disk) {
 		return
 	}
 	c.w.stop(c.kept(host, before, log))
+	c.w.stop(c.remembers(host, heard))
 	c.w.stop(c.effects.restart(host, c.marks(host, log.order), state))
 	c.orders.restart(host, log.order)
 	d.synced = func(b storage.Batch) {

@@ -181,3 +181,28 @@ func TestResultsPlanted(t *testing.T) {
 		wantViolation(t, w.err, "once", "r1", "1.1")
 	})
 }
+
+func TestHellosPlanted(t *testing.T) {
+	w := watched(1)
+	heard := wire.Group{Heard: []wire.Heard{{Replica: 2, Incarnation: 1, Group: 5}}}
+	w.check.synced(0, storage.Batch{Group: wire.AppendGroup(nil, &heard)})
+	w.check.greets(0, 1, &wire.Hello{HeardGroup: 6})
+	w.check.greets(0, 2, &wire.Hello{})
+	wantNone(t, w.err)
+	w.check.greets(0, 1, &wire.Hello{HeardGroup: 4})
+	wantViolation(t, w.err, "durability", "r1", "r2", "4")
+	w = watched(1)
+	w.check.greets(0, 1, &wire.Hello{Group: 1})
+	wantViolation(t, w.err, "durability", "r1", "r2")
+}
+
+func TestRestPlanted(t *testing.T) {
+	w := watched(1)
+	fetch := epaxos.Envelope{From: 1, To: 2, Message: epaxos.Fetch{}}
+	w.check.disturbs(fetch)
+	w.check.resting = true
+	w.check.disturbs(epaxos.Envelope{From: 1, To: 2, Message: epaxos.Gossip{}})
+	wantNone(t, w.err)
+	w.check.disturbs(fetch)
+	wantViolation(t, w.err, "boundedness", "r1 -> r2 Fetch")
+}
