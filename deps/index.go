@@ -105,7 +105,8 @@ func (x *Index) Forget(floor epaxos.Dependencies, entries int) (round bool) {
 		x.all[column].forget(x.floor[column])
 	}
 	x.everything.forget(x.floor)
-	for ; entries > 0; entries-- {
+	const freeEntries = 64 // that are passed over at the cost of one in use
+	for budget := entries * freeEntries; budget > 0; {
 		if x.sweep.space >= len(x.spaces) {
 			x.sweep = cursor{}
 			return true
@@ -113,9 +114,15 @@ func (x *Index) Forget(floor epaxos.Dependencies, entries int) (round bool) {
 		s := &x.spaces[x.sweep.space]
 		if x.sweep.entry >= s.used {
 			x.sweep = cursor{space: x.sweep.space + 1}
+			budget--
 			continue
 		}
-		s.forget(s.entry(x.sweep.entry), x.floor)
+		e := s.entry(x.sweep.entry)
+		budget--
+		if e.inUse() {
+			budget -= freeEntries - 1
+			s.forget(e, x.floor)
+		}
 		x.sweep.entry++
 	}
 	return false

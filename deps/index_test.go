@@ -1,6 +1,7 @@
 package deps
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -146,5 +147,24 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, step); n >= 1 {
 		t.Errorf("%v allocations for each command on a known key", n)
+	}
+}
+
+// What was dropped long ago does not slow a round down for good.
+func TestForgetPassesOverFreeEntries(t *testing.T) {
+	const many = 100_000
+	index := New(1)
+	for slot := epaxos.Slot(1); slot <= many; slot++ {
+		index.Insert(0, slot, point(epaxos.Write, fmt.Sprint(slot)))
+	}
+	for floor := (epaxos.Dependencies{many}); index.Len() > 0; {
+		index.Forget(floor, many)
+	}
+	calls := 1
+	for !index.Forget(epaxos.Dependencies{many}, 512) {
+		calls++
+	}
+	if calls > 64 {
+		t.Fatalf("a round over nothing took %d calls", calls)
 	}
 }

@@ -94,6 +94,11 @@ func (r *Replica) onGossip(from int, m Gossip) bool {
 		// It has restarted, and until it hears what the others know its proposals take the slow path.
 		r.gossiped = Gossip{}
 	}
+	// What all have executed, this replica too, stays so whoever says it. A restarted replica would
+	// otherwise have to wait for the E of one that is down, and have no fast path until then (rule K5).
+	for column, slot := range m.Stable {
+		r.stable[column] = max(r.stable[column], min(slot, r.executed[column]))
+	}
 	p.behind = p.behind && p.executed.CoversAll(m.Executed) // else it makes progress
 	p.executed.Raise(m.Executed)
 	p.stable.Raise(m.Stable)

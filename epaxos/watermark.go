@@ -142,6 +142,9 @@ func (r *Replica) onTruncated(m Truncated) bool {
 	if !votes || m.ID.Epoch != r.members.Epoch || m.ID.Slot == 0 || m.ID.Slot > numberMax {
 		return false
 	}
+	if !r.tops.Covers(column, m.ID.Slot) {
+		return false // this replica cannot have asked for what nobody has told it of
+	}
 	if !r.executed.Covers(column, m.ID.Slot) {
 		r.forgotten = m.ID
 	}

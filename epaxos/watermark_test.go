@@ -347,6 +347,9 @@ func TestK6ForgottenStaysForgotten(t *testing.T) {
 // Rules K6 and S8: a replica that asks for what all have executed has lost what it told before.
 func TestK6LostWhatItExecuted(t *testing.T) {
 	tr := newTrio(t)
+	none := make(epaxos.Dependencies, 3)
+	told := epaxos.Gossip{Epoch: 1, Executed: none, Stable: none, Tops: epaxos.Dependencies{0, 4, 0}}
+	tr.deliver(epaxos.Envelope{From: 2, To: 1, Message: told})
 	tr.deliver(epaxos.Envelope{From: 2, To: 1, Message: epaxos.Truncated{ID: tr.members.ID(1, 4)}})
 	if id, forgot := tr.replicas[0].Forgotten(); !forgot || id != tr.members.ID(1, 4) {
 		t.Fatalf("r1 does not notice: %v", id)
@@ -417,5 +420,42 @@ func TestK7RewrittenRecordIsWhole(t *testing.T) {
 	}
 	if err := replica.Restored(0); err == nil {
 		t.Error("a decision without its command is taken")
+	}
+}
+
+// A replica that restarts while another is down has the fast path again: what all have executed it learns
+// from those that live (rule K5).
+func TestK5RestartWhileAnotherIsDown(t *testing.T) {
+	tr := newTrio(t)
+	for i := range 20 {
+		tr.put(i%3, fmt.Sprint(i))
+	}
+	tr.pass(6)
+	floor := tr.replicas[0].Watermarks().Truncated
+	for i := range 20 {
+		tr.put(i%3, fmt.Sprint("later", i))
+	}
+	tr.pass(6)
+	tr.hold = func(e epaxos.Envelope) bool { return e.To == 3 || e.From == 3 }
+	tr.replicas[0].Suspect(tr.now, 3, true)
+	tr.replicas[1].Suspect(tr.now, 3, true)
+	tr.boot(0, floor)
+	tr.replicas[0].Suspect(tr.now, 3, true)
+	tr.pass(20)
+	id := tr.put(0, "x")
+	tr.pass(20)
+	if !tr.fast[id] {
+		t.Fatalf("%v took the slow path: r1 has %+v, r2 %+v", id,
+			tr.replicas[0].Watermarks(), tr.replicas[1].Watermarks())
+	}
+}
+
+// One peer's word about an instance that nobody has told of condemns no disk.
+func TestK6TruncatedBeyondWhatIsKnown(t *testing.T) {
+	tr := newTrio(t)
+	unknown := epaxos.Truncated{ID: epaxos.InstanceID{Epoch: 1, Replica: 2, Slot: 77}}
+	tr.replicas[0].Step(tr.now, epaxos.Envelope{From: 2, To: 1, Message: unknown})
+	if id, forgot := tr.replicas[0].Forgotten(); forgot {
+		t.Fatalf("believes that it has forgotten %v", id)
 	}
 }

@@ -1,6 +1,10 @@
 package execution
 
-import "github.com/264bc8cf/epaxos/epaxos"
+import (
+	"slices"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
 
 // pageSlots is how many slots share an allocation.
 const pageSlots = 256
@@ -43,6 +47,17 @@ func (c *column) set(slot epaxos.Slot, v *vertex) {
 		c.pages[slot/pageSlots] = p
 	}
 	p[slot%pageSlots] = v
+}
+
+// pageNumbers lists the pages, ascending: there are few, however far apart the slots are that peers name.
+func (c *column) pageNumbers() []epaxos.Slot {
+	numbers := make([]epaxos.Slot, 0, len(c.pages))
+	//lint:ordered they are sorted below
+	for number := range c.pages {
+		numbers = append(numbers, number)
+	}
+	slices.Sort(numbers)
+	return numbers
 }
 
 // advance moves the three prefixes as far as they go.

@@ -207,9 +207,12 @@ func (g *Graph) ExecutedAbove() []epaxos.InstanceID {
 	var above []epaxos.InstanceID
 	for i := range g.columns {
 		c := &g.columns[i]
-		for slot := c.executed + 1; slot <= c.top; slot++ {
-			if c.at(slot) == executed {
-				above = append(above, g.membership.ID(i, slot))
+		for _, number := range c.pageNumbers() {
+			for offset, v := range c.pages[number] {
+				slot := number*pageSlots + epaxos.Slot(offset)
+				if v == executed && slot > c.executed {
+					above = append(above, g.membership.ID(i, slot))
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package execution
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -158,5 +159,18 @@ func TestBacklogIsLinear(t *testing.T) {
 	}
 	if s.graph.round > 3*size {
 		t.Errorf("%d searches for %d commands", s.graph.round, size)
+	}
+}
+
+// A peer may name any slot: what is listed is looked for where something is known.
+func TestExecutedAboveAFarSlot(t *testing.T) {
+	m := epaxos.NewMembership(1, 1, 2, 3)
+	g := NewGraph(m)
+	far := m.ID(1, 1<<61)
+	for _, id := range []epaxos.InstanceID{far, m.ID(1, 700), m.ID(1, 3)} {
+		g.Commit(id, nil, make(epaxos.Dependencies, 3))
+	}
+	if got, want := g.ExecutedAbove(), []epaxos.InstanceID{m.ID(1, 3), m.ID(1, 700), far}; !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
 	}
 }

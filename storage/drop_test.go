@@ -60,3 +60,18 @@ func TestDropRefusesAHole(t *testing.T) {
 		})
 	}
 }
+
+// A changed group is named when it is deleted, and not the one behind it for ever after.
+func TestDropRefusesAChangedGroup(t *testing.T) {
+	b := testStore(t, 7)
+	key := appendGroupKey(nil, 4, 0)
+	value, _, err := b.read(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value[12] ^= 1 // in the chain
+	overwrite(t, b, func(txn *badger.Txn) error { return txn.Set(key, value) })
+	if err := b.Save(Batch{Group: []byte("group 8"), DropGroups: 4}); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("got %v, want ErrDamaged", err)
+	}
+}

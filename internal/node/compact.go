@@ -6,6 +6,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/storage"
 )
 
 // Compaction says when old groups of the log are deleted (docs/protocol.md, K7).
@@ -47,6 +48,9 @@ type plan struct {
 	marks  int                 // to be said once more
 	sealed bool                // in a batch already
 }
+
+// bytes is what the deletion takes of a transaction, and what it says once more.
+func (p *plan) bytes() int { return 12*p.marks + storage.WriteBytesOverhead*p.groups }
 
 // history is what a node knows of its log: whether a group may be deleted depends on the highest slots in
 // it alone.
@@ -158,16 +162,21 @@ func (n *Node) considerCompaction() {
 	}
 	floor := n.config.Core.Truncated()
 	groups, bytes := h.covered(floor)
-	if groups == 0 && h.strays(floor) {
-		if groups = n.rewriteStrays(floor); n.fault != nil {
-			return
-		}
-	} else if !h.enough(groups, bytes) {
+	strays := groups == 0 && h.strays(floor)
+	if !strays && !h.enough(groups, bytes) {
 		return
 	}
 	marks := len(n.config.Orderer.ExecutedAbove())
-	if groups == 0 || marks > aboveMax {
-		return // where many are executed above a slot that is not, that slot will come
+	if marks > aboveMax {
+		// Where many are executed above a slot that is not, that slot will come. Nothing was rewritten
+		// yet: it would be again, tick after tick.
+		return
+	}
+	if strays {
+		groups = n.rewriteStrays(floor)
+	}
+	if groups == 0 || n.fault != nil {
+		return
 	}
 	h.plan = &plan{groups: groups, floor: floor.Clone(), marks: marks}
 }

@@ -166,6 +166,13 @@ func (n *Node) seal(withState bool) {
 	}
 	if withState && (len(u.executed) > 0 || n.history.due()) {
 		writes, bytes := n.takeWrites()
+		if n.history.due() {
+			if again := n.history.plan.bytes(); bytes+again > budget {
+				n.history.plan = nil // another turn has more room
+			} else {
+				bytes += again
+			}
+		}
 		if len(u.records)-from+bytes > budget {
 			cut(len(u.ends))
 		}
@@ -201,16 +208,12 @@ func (n *Node) sealGroup(s sealed) {
 	n.unsaved.batches = append(n.unsaved.batches, batch)
 }
 
-// takeWrites drains the applied state, and tells how many bytes it takes with its marks, and with what
-// is said once more when groups are deleted.
+// takeWrites drains the applied state, and tells how many bytes it takes with its marks.
 func (n *Node) takeWrites() (writes []storage.Write, bytes int) {
 	bytes = 12 * len(n.unsaved.executed)
 	for _, w := range n.state.Take() {
 		writes = append(writes, storage.Write(w))
-		bytes += len(w.Key) + len(w.Value) + 64
-	}
-	if n.history.due() {
-		bytes += 12*n.history.plan.marks + storage.WriteBytesOverhead*n.history.plan.groups
+		bytes += len(w.Key) + len(w.Value) + storage.WriteBytesOverhead
 	}
 	return writes, bytes
 }
