@@ -196,10 +196,18 @@ func manyKeys(random *rand.Rand, i int) wire.Op {
 	}
 }
 
+// seeds is how many histories a test makes.
+func seeds(count uint64) uint64 {
+	if testing.Short() {
+		return count / 10 // the race detector makes each ten times as long
+	}
+	return count
+}
+
 // TestCheckOrderOnCorrectHistories: one correct copy of the machine never looks wrong, whatever
 // outcomes are unknown.
 func TestCheckOrderOnCorrectHistories(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range seeds(200) {
 		history := generate(t, seed, 8, 300, manyKeys)
 		report, err := CheckOrder(history)
 		if err != nil {
@@ -214,7 +222,7 @@ func TestCheckOrderOnCorrectHistories(t *testing.T) {
 // TestCheckOrderOnDamagedHistories: two answers of one kind that are exchanged are noticed nearly always.
 func TestCheckOrderOnDamagedHistories(t *testing.T) {
 	noticed, all := 0, 0
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		history := generate(t, seed, 8, 300, manyKeys)
 		txns := make([]int, 0, len(history))
@@ -247,6 +255,9 @@ func TestCheckOrderOnDamagedHistories(t *testing.T) {
 
 // TestLongHistory: the time it takes does not depend on what overlaps.
 func TestLongHistory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector makes it ten times as long")
+	}
 	history := generate(t, 1, 500, 20_000, manyKeys)
 	report, err := CheckOrder(history)
 	if err != nil {

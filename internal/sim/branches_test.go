@@ -59,7 +59,12 @@ func TestEveryBranchIsTaken(t *testing.T) {
 
 var longGapSchedule = schedule{"long gap", longGap, []epaxos.Branch{epaxos.BranchCatchUp}}
 
-func TestLongGap(t *testing.T) { longGap(t, 0).finish(t, longGapSchedule.branches...) }
+func TestLongGap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a thousand instances")
+	}
+	longGap(t, 0).finish(t, longGapSchedule.branches...)
+}
 
 // longGap: a replica hears nothing while others decide more than one Fetch may ask for.
 func longGap(t *testing.T, number int) *stage {
