@@ -69,7 +69,7 @@ func (c *catalogue) numberInputs() {
 		var begin, crash []inputID
 		for command := range c.x.leaders {
 			name := fmt.Sprint("recover ", at, " ", command)
-			begin = append(begin, c.intern(name, input{kind: inRecover, at: at, id: c.x.instance(command)}))
+			begin = append(begin, c.intern(name, input{kind: inRecover, at: at, id: c.x.instance(command), command: command}))
 		}
 		for kept := range keptMax + 1 {
 			crash = append(crash, c.intern(fmt.Sprint("crash ", at, " ", kept), input{kind: inCrash, at: at, kept: kept}))
@@ -112,7 +112,7 @@ func (c *catalogue) message(e epaxos.Envelope) inputID {
 // start is the local state of a replica that has never run.
 func (c *catalogue) start(column int) localID {
 	p := newReplayer(c.x, column)
-	return c.keep(p, local{column: column, future: c.x.future(c.x.recoveries, c.x.crashes)})
+	return c.keep(p, local{column: column, future: c.x.future(c.x.budget(), uint8(c.x.crashes))})
 }
 
 // keep finds or numbers the local state that a replayer is in.
@@ -214,7 +214,7 @@ func (c *catalogue) compute(l localID, in inputID) int32 {
 }
 
 // future is what the budgets of a cluster leave to each of its replicas.
-func (x *exploration) future(recoveries, crashes int) future {
+func (x *exploration) future(recoveries, crashes uint8) future {
 	return future{mortal: crashes > 0, restless: recoveries > 0}
 }
 

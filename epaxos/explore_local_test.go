@@ -23,6 +23,7 @@ type exploration struct {
 	shape      shape
 	leaders    []epaxos.ReplicaID // of the commands, which all interfere; several of one leader come in this order
 	recoveries int                // recovery starts in all
+	apart      bool               // instead one recovery start of each command
 	crashes    int                // crashes with restart in all
 	once       bool               // no message arrives twice; else each arrives at any times, any number of times
 	plain      bool               // no reduction
@@ -32,6 +33,28 @@ type exploration struct {
 	live       bool               // in the end everything is decided
 	must       []epaxos.Branch    // have to be reached, or the exploration has fallen silent
 	amnesia    bool               // planted fault: a crash loses the whole disk
+}
+
+// budget is a number of recovery starts, or, where they are apart, the set of commands that have one.
+func (x *exploration) budget() uint8 {
+	if x.apart {
+		return 1<<len(x.leaders) - 1
+	}
+	return uint8(x.recoveries)
+}
+
+func (x *exploration) recoverable(budget uint8, command int) bool {
+	if x.apart {
+		return budget>>command&1 != 0
+	}
+	return budget > 0
+}
+
+func (x *exploration) spend(budget uint8, command int) uint8 {
+	if x.apart {
+		return budget &^ (1 << command)
+	}
+	return budget - 1
 }
 
 func (x *exploration) instance(command int) epaxos.InstanceID {

@@ -18,7 +18,7 @@ import (
 type global struct {
 	at         []localID
 	decided    []uint8 // by command: verdict, 0 is none
-	recoveries uint8   // left
+	recoveries uint8   // left; see budget
 	crashes    uint8   // left
 	wire       []inputID
 }
@@ -162,7 +162,7 @@ func (s *search) begin() {
 		g.at[column] = s.start(column)
 	}
 	g.decided = make([]uint8, len(s.x.leaders))
-	g.recoveries, g.crashes = uint8(s.x.recoveries), uint8(s.x.crashes)
+	g.recoveries, g.crashes = s.x.budget(), uint8(s.x.crashes)
 	for _, line := range s.x.prefix {
 		s.recite(line)
 	}
@@ -172,7 +172,7 @@ func (s *search) begin() {
 }
 
 // recite does what a line of a prefix says: "propose 0" (the command), "recover r2 0", "lose" (all that is
-// under way), or "KIND r1->r2,r3 0": these messages about the command arrive.
+// under way) or "lose KIND", or "KIND r1->r2,r3 0": these messages about the command arrive.
 func (s *search) recite(line string) {
 	words := strings.Fields(line)
 	command := 0
@@ -181,7 +181,9 @@ func (s *search) recite(line string) {
 	}
 	switch words[0] {
 	case "lose":
-		s.then.wire = nil
+		s.then.wire = slices.DeleteFunc(s.then.wire, func(m inputID) bool {
+			return len(words) == 1 || kindName(s.inputs[m].envelope.Message) == words[1]
+		})
 	case "propose":
 		s.enact(line, s.own.propose[command])
 	case "recover":
@@ -303,7 +305,7 @@ func (s *search) ownSteps() {
 			s.follow(s.own.hurry[command])
 		}
 		for at := range s.now.at {
-			if s.now.recoveries > 0 && s.locals[s.now.at[at]].committed>>command&1 == 0 {
+			if s.x.recoverable(s.now.recoveries, command) && s.locals[s.now.at[at]].committed>>command&1 == 0 {
 				s.follow(s.own.recover[at][command])
 			}
 		}
@@ -370,10 +372,10 @@ func (s *search) apply(in inputID) bool {
 	g.at[column] = done.to
 	switch kind {
 	case inRecover:
-		g.recoveries--
+		g.recoveries = s.x.spend(g.recoveries, s.inputs[in].command)
 	case inCrash:
 		g.crashes--
-		if f := s.x.future(int(g.recoveries), int(g.crashes)); s.narrow(done.to, f) == s.narrow(from, f) {
+		if f := s.x.future(g.recoveries, g.crashes); s.narrow(done.to, f) == s.narrow(from, f) {
 			return false // nothing was lost
 		}
 	case inMessage:
@@ -387,7 +389,7 @@ func (s *search) apply(in inputID) bool {
 	for i := range done.claims {
 		s.check(&done.claims[i])
 	}
-	if f := s.x.future(int(g.recoveries), int(g.crashes)); f != s.locals[g.at[column]].future {
+	if f := s.x.future(g.recoveries, g.crashes); f != s.locals[g.at[column]].future {
 		for i := range g.at {
 			g.at[i] = s.narrow(g.at[i], f)
 		}

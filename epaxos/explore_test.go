@@ -43,12 +43,13 @@ var explorations = map[string][]exploration{
 		{name: "n=3,f=1,e=1,same-leader", shape: three, leaders: replicas{1, 1}, live: true},
 	},
 	"quick": {
-		{name: "n=3,f=1,e=1,calm", shape: three, leaders: replicas{1, 2}, crashes: 1, must: calm},
-		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, live: true, must: recovered},
+		{name: "n=3,f=1,e=1,calm", shape: three, leaders: replicas{1, 2}, crashes: 1},
+		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, live: true},
 		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, recoveries: 1, crashes: 1, states: 300_000},
 		{name: "n=3,f=1,e=1,twice", shape: three, leaders: replicas{1, 2}, recoveries: 2, live: true, states: 400_000},
 		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, recoveries: 2, live: true, states: 200_000},
-		fives[0].to(150_000), fives[1].to(150_000), fives[2].to(150_000), fives[3].to(150_000),
+		fives[0].to(100_000), fives[1].to(100_000), fives[2].to(100_000), fives[3].to(100_000), fives[4].to(100_000),
+		fives[5].to(100_000), fives[6].to(100_000), fives[7].to(100_000),
 	},
 	"r1": {
 		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, live: true, must: recovered},
@@ -97,8 +98,18 @@ var fives = []exploration{
 		name: "n=5,f=2,e=2,both-dead", shape: five, leaders: replicas{1, 5}, recoveries: 2, mute: replicas{1, 5},
 		prefix: []string{"propose 0", "propose 1", "PreAccept r1->r2 0", "PreAccept r5->r4 1"},
 	},
-	{ // likewise, with one more vote for A: line 66 does not settle its recovery
+	{ // likewise, and each is recovered once
+		name: "n=5,f=2,e=2,both-dead,apart", shape: five, leaders: replicas{1, 5}, mute: replicas{1, 5},
+		apart: true, live: true,
+		prefix: []string{"propose 0", "propose 1", "PreAccept r1->r2 0", "PreAccept r5->r4 1"},
+	},
+	{ // with one more vote for A: line 66 does not settle its recovery
 		name: "n=5,f=2,e=2,one-more-vote", shape: five, leaders: replicas{1, 5}, recoveries: 2, mute: replicas{1, 5},
+		prefix: []string{"propose 0", "propose 1", "PreAccept r1->r2,r3 0", "PreAccept r5->r4 1"},
+	},
+	{
+		name: "n=5,f=2,e=2,one-more-vote,apart", shape: five, leaders: replicas{1, 5}, mute: replicas{1, 5},
+		apart: true, live: true,
 		prefix: []string{"propose 0", "propose 1", "PreAccept r1->r2,r3 0", "PreAccept r5->r4 1"},
 	},
 	{ // A is decided on the fast path, its leader has died and told nobody; B is known to one replica
@@ -108,13 +119,26 @@ var fives = []exploration{
 			"PreAcceptReply r3->r1 0", "lose",
 		},
 	},
-	{ // one recovery of B waits already when A is decided on the fast path, and the leader of B is back
-		name: "n=5,f=2,e=2,waits", shape: five, leaders: replicas{1, 5}, recoveries: 2, mute: replicas{1},
+	{ // likewise, and each is recovered once: the leader of B ends what waits for ever without it
+		name: "n=5,f=2,e=2,fast-and-dead,apart", shape: five, leaders: replicas{1, 5}, mute: replicas{1},
+		apart: true, live: true,
 		prefix: []string{
-			"propose 0", "propose 1", "PreAccept r5->r4 1", "PreAccept r1->r2 0", "recover r4 1", "Recover r4->r2,r3 1",
-			"RecoverReply r2->r4 1", "RecoverReply r3->r4 1", "PreAccept r1->r3 0", "PreAcceptReply r2->r1 0",
-			"PreAcceptReply r3->r1 0",
+			"propose 0", "propose 1", "PreAccept r5->r4 1", "PreAccept r1->r2,r3 0", "PreAcceptReply r2->r1 0",
+			"PreAcceptReply r3->r1 0", "lose",
 		},
+	},
+	{ // the recovery of B waits already when A is decided on the fast path, and the leader of B is back
+		name: "n=5,f=2,e=2,waits", shape: five, leaders: replicas{1, 5}, mute: replicas{1}, apart: true, live: true,
+		prefix: []string{
+			"propose 0", "propose 1", "PreAccept r5->r4 1", "PreAccept r1->r2 0", "recover r4 1", "Recover r4->r1,r2 1",
+			"RecoverReply r1->r4 1", "RecoverReply r2->r4 1", "Validate r4->r1,r2 1", "ValidateReply r1->r4 1",
+			"ValidateReply r2->r4 1", "PreAccept r1->r3 0", "PreAcceptReply r2->r1 0", "PreAcceptReply r3->r1 0",
+			"lose Commit", "lose PreAccept", "lose Accept",
+		},
+	},
+	{ // A has a vote more, its leader has only lost all answers: of two recoveries that wait one is outnumbered
+		name: "n=5,f=2,e=2,outnumbered", shape: five, leaders: replicas{1, 5}, mute: replicas{5}, apart: true, live: true,
+		prefix: []string{"propose 0", "propose 1", "PreAccept r1->r2,r3 0", "PreAccept r5->r4 1", "lose"},
 	},
 }
 

@@ -377,9 +377,12 @@ func TestK7RestartOnWhatIsKept(t *testing.T) {
 	if id := tr.put(0, "x"); id.Slot != 5 {
 		t.Fatalf("r1 leads on with %v, want slot 5", id)
 	}
+	if id := tr.put(2, "x"); id.Slot != 4 { // of whose column no record is kept
+		t.Fatalf("r3 leads on with %v, want slot 4", id)
+	}
 	tr.pass(8)
 	for i, r := range tr.replicas {
-		tr.wantTruncated(i, 5, 4, 3)
+		tr.wantTruncated(i, 5, 4, 4)
 		if !r.Decided().Equal(r.Tops()) {
 			t.Errorf("r%d has decided %v of %v", i+1, r.Decided(), r.Tops())
 		}
