@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -173,6 +174,12 @@ func TestResultsPlanted(t *testing.T) {
 		wantNone(t, w.err)
 		w.check.applied(0, b, []byte("x"), nil)
 		wantViolation(t, w.err, "once", "r1", "2.1", "1.1")
+	})
+	t.Run("an answer that nobody waits for", func(t *testing.T) {
+		w := watched(1)
+		w.hosts[0].calls = map[epaxos.ProposalID]*operation{}
+		w.answer(0, []node.Answer{{Proposal: 7}})
+		wantViolation(t, w.err, "once", "r1", "7")
 	})
 	t.Run("a request that was taken back", func(t *testing.T) {
 		w := watched(1)

@@ -175,8 +175,9 @@ func (w *world) answer(i int, answers []node.Answer) {
 	h := w.hosts[i]
 	for _, a := range answers {
 		o := h.calls[a.Proposal]
-		if o == nil {
-			continue
+		if o == nil { // it was answered, or taken back
+			w.violated("once", "r%d answers proposal %d, for which nobody waits", w.members.Voters[i], a.Proposal)
+			return
 		}
 		delete(h.calls, a.Proposal)
 		result, err := wire.DecodeResult(a.Result)
