@@ -30,6 +30,7 @@ type cluster struct {
 	orders    [][]epaxos.InstanceID // execution orders of all lives of all replicas
 	commands  map[epaxos.InstanceID]*epaxos.Command
 	healed    bool
+	settled   time.Duration // how long it took after that until all was decided and executed
 	chaos     chaos
 	tracing   bool // formatting takes most of a run, so only a run that failed is traced
 	trace     []string
@@ -43,16 +44,17 @@ type chaos struct {
 	loss, duplicate, crash, suspect float64
 	slow                            map[string]time.Duration // extra delay by message type
 	dieAfterFast                    bool
-	split                           [10]float64 // by kind: share of (instance, sender, receiver) that is late
-	salt                            uint64      // which of them
-	hasty                           bool        // recoveries start early
-	steady                          bool        // all links and clocks are alike: chance ends no duel
+	split                           [10]float64     // by kind: share of (instance, sender, receiver) that is late
+	salt                            uint64          // which of them
+	hasty                           bool            // recoveries start early
+	away                            []time.Duration // by site; if set, delays never vary: chance ends no duel
 }
 
 type site struct {
 	replica *epaxos.Replica
 	graph   *execution.Graph
 	disk    *disk
+	waits   *patience
 	order   []epaxos.InstanceID
 	applied map[uint64]bool // requests executed in this life, which begins with the first command
 	dead    bool            // for good
@@ -121,13 +123,14 @@ func (c *cluster) start(i int) {
 	}
 	r.Restored(c.now)
 	s.replica, s.graph, s.order, s.applied = r, execution.NewGraph(c.members), nil, map[uint64]bool{}
+	s.waits = newPatience(c.members, timing.Resend)
 	c.turn(i)
 	c.tick(i, r)
 }
 
 func (c *cluster) tick(i int, r *epaxos.Replica) {
 	period := time.Duration(40+c.rand.IntN(20)) * time.Millisecond
-	if c.chaos.steady {
+	if c.chaos.away != nil {
 		period = 50 * time.Millisecond
 	}
 	c.after(period, func() {
@@ -188,6 +191,7 @@ func (c *cluster) turn(i int) {
 			c.crash(i)
 			return
 		}
+		c.must(s.waits.takesTurn(c.now, s, ready.Messages))
 		for _, e := range ready.Messages {
 			if c.dies(0.1) {
 				c.crash(i) // between two messages
@@ -271,6 +275,7 @@ func (c *cluster) execute(i int, ready epaxos.Ready) {
 	}
 	for _, d := range ready.Committed {
 		c.checkAgreement(i, d)
+		s.waits.decided[d.ID] = d
 		s.graph.Commit(d.ID, d.Command, d.Deps)
 	}
 	for component := s.graph.Next(); component != nil; component = s.graph.Next() {
@@ -319,21 +324,25 @@ func (c *cluster) carry(e epaxos.Envelope) {
 	if !c.healed && c.rand.Float64() < c.chaos.duplicate {
 		copies++
 	}
+	from, _ := c.members.Column(e.From)
 	to, _ := c.members.Column(e.To)
 	for range copies {
 		delay := time.Duration(c.rand.IntN(60)+1) * time.Millisecond
-		if c.chaos.steady {
-			delay = 70 * time.Millisecond
+		if c.chaos.away != nil {
+			delay = c.chaos.away[from] + c.chaos.away[to]
 		}
 		if !c.healed {
 			delay += c.lateness(e)
 		}
-		c.after(delay, func() {
-			if s := c.sites[to]; s.replica != nil {
-				s.replica.Step(c.now, e)
-				c.turn(to)
-			}
-		})
+		c.after(delay, func() { c.deliver(to, e) })
+	}
+}
+
+func (c *cluster) deliver(to int, e epaxos.Envelope) {
+	if s := c.sites[to]; s.replica != nil {
+		s.waits.hears(e)
+		s.replica.Step(c.now, e)
+		c.turn(to)
 	}
 }
 
