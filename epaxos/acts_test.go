@@ -37,7 +37,10 @@ func (g *stage) hold(e epaxos.Envelope) {
 func (c *cluster) acts() {
 	c.chaos = chaos{
 		hasty: true, dieAfterFast: c.rand.IntN(3) == 0, duplicate: float64(c.rand.IntN(2)) * 0.1,
-		crash: []float64{0, 0, 0, 0.05}[c.rand.IntN(4)], steady: c.rand.IntN(4) == 0,
+		crash: []float64{0, 0, 0, 0.05}[c.rand.IntN(4)],
+	}
+	if c.rand.IntN(3) == 0 {
+		c.chaos.away = c.distances()
 	}
 	c.boot()
 	if c.members.N() == 1 {
@@ -55,6 +58,19 @@ func (c *cluster) acts() {
 			c.carry(e)
 		}
 	}
+}
+
+// distances are those of sites at one place, or of some far from the rest, whose answers always come last.
+func (c *cluster) distances() []time.Duration {
+	away := make([]time.Duration, c.members.N())
+	far := time.Duration(c.rand.IntN(3)) * 25 * time.Millisecond
+	for i := range away {
+		away[i] = 35*time.Millisecond - far/2
+		if c.rand.IntN(2) == 0 {
+			away[i] += far
+		}
+	}
+	return away
 }
 
 // open has two or three leaders propose, each heard by some replicas.
@@ -270,9 +286,6 @@ func (g *stage) deliver(id epaxos.InstanceID, from, to int) {
 		return !g.chance(g.c.chaos.duplicate)
 	})
 	for _, e := range now {
-		if s := g.c.sites[to]; s.replica != nil {
-			s.replica.Step(g.c.now, e)
-			g.c.turn(to)
-		}
+		g.c.deliver(to, e)
 	}
 }

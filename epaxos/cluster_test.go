@@ -30,6 +30,7 @@ type cluster struct {
 	orders    [][]epaxos.InstanceID // execution orders of all lives of all replicas
 	commands  map[epaxos.InstanceID]*epaxos.Command
 	healed    bool
+	settled   time.Duration // how long it took after that until all was decided and executed
 	chaos     chaos
 	tracing   bool // formatting takes most of a run, so only a run that failed is traced
 	trace     []string
@@ -48,7 +49,7 @@ type chaos struct {
 	salt                            uint64                                // which of them
 	late                            func(e epaxos.Envelope) time.Duration // likewise, by a run itself
 	hasty                           bool                                  // recoveries start early
-	steady                          bool                                  // all links and clocks are alike: chance ends no duel
+	away                            []time.Duration                       // by site; if set, delays never vary
 	collect                         bool                                  // watermarks move fast, and disks forget
 }
 
@@ -56,6 +57,7 @@ type site struct {
 	replica *epaxos.Replica
 	graph   *execution.Graph
 	disk    *disk
+	waits   *patience
 	order   []epaxos.InstanceID
 	applied map[uint64]bool // requests executed in this life, and before it in what is saved
 	dead    bool            // for good
@@ -122,6 +124,7 @@ func (c *cluster) start(i int) {
 		c.t.Fatal(err)
 	}
 	s.replica, s.graph, s.applied = r, execution.NewGraph(c.members), map[uint64]bool{}
+	s.waits = newPatience(c.members, timing.Resend)
 	c.restore(s)
 	c.turn(i)
 	c.tick(i, r)
@@ -129,7 +132,7 @@ func (c *cluster) start(i int) {
 
 func (c *cluster) tick(i int, r *epaxos.Replica) {
 	period := time.Duration(40+c.rand.IntN(20)) * time.Millisecond
-	if c.chaos.steady {
+	if c.chaos.away != nil {
 		period = 50 * time.Millisecond
 	}
 	c.after(period, func() {
@@ -190,6 +193,7 @@ func (c *cluster) turn(i int) {
 			c.crash(i)
 			return
 		}
+		c.must(s.waits.takesTurn(c.now, s, ready.Messages))
 		for _, e := range ready.Messages {
 			if c.dies(0.1) {
 				c.crash(i) // between two messages
@@ -273,6 +277,7 @@ func (c *cluster) execute(i int, ready epaxos.Ready) {
 	}
 	for _, d := range ready.Committed {
 		c.checkAgreement(i, d)
+		s.waits.decided[d.ID] = d
 		s.graph.Commit(d.ID, d.Command, d.Deps)
 	}
 	for component := s.graph.Next(); component != nil; component = s.graph.Next() {
@@ -326,21 +331,25 @@ func (c *cluster) carry(e epaxos.Envelope) {
 	if !c.healed && c.rand.Float64() < c.chaos.duplicate {
 		copies++
 	}
+	from, _ := c.members.Column(e.From)
 	to, _ := c.members.Column(e.To)
 	for range copies {
 		delay := time.Duration(c.rand.IntN(60)+1) * time.Millisecond
-		if c.chaos.steady {
-			delay = 70 * time.Millisecond
+		if c.chaos.away != nil {
+			delay = c.chaos.away[from] + c.chaos.away[to]
 		}
 		if !c.healed {
 			delay += c.lateness(e)
 		}
-		c.after(delay, func() {
-			if s := c.sites[to]; s.replica != nil {
-				s.replica.Step(c.now, e)
-				c.turn(to)
-			}
-		})
+		c.after(delay, func() { c.deliver(to, e) })
+	}
+}
+
+func (c *cluster) deliver(to int, e epaxos.Envelope) {
+	if s := c.sites[to]; s.replica != nil {
+		s.waits.hears(e)
+		s.replica.Step(c.now, e)
+		c.turn(to)
 	}
 }
 

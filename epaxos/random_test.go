@@ -39,6 +39,7 @@ func TestRandomSchedules(t *testing.T) {
 		t.Run(fmt.Sprintf("n=%d,f=%d,e=%d", s.n, s.f, s.e), func(t *testing.T) {
 			t.Parallel()
 			var total epaxos.Stats
+			var slowest time.Duration
 			count := *runs
 			if count == 0 {
 				count = 400
@@ -54,9 +55,11 @@ func TestRandomSchedules(t *testing.T) {
 				}
 				c.count(total)
 				total = c.total
+				slowest = max(slowest, c.settled)
 			}
-			t.Logf("fast %d slow %d recoveries %d validations %d waits %d no-ops %d again %d forgotten %d", total.Fast,
-				total.Slow, total.Recoveries, total.Validations, total.Waits, total.NoOps, total.Reproposed, total.Forgotten)
+			t.Logf("fast %d slow %d recoveries %d validations %d waits %d no-ops %d again %d forgotten %d, slowest end %v",
+				total.Fast, total.Slow, total.Recoveries, total.Validations, total.Waits, total.NoOps, total.Reproposed,
+				total.Forgotten, slowest)
 			if total.Malformed > 0 {
 				t.Error(violation("integrity", "%d messages of correct replicas were called malformed", total.Malformed))
 			}
@@ -106,12 +109,14 @@ func runOf(kind func(*cluster), t *testing.T, seed uint64, m epaxos.Membership, 
 	c.tracing = tracing
 	kind(c)
 	c.heal()
+	healed := c.now
 	for deadline := c.now + 120*time.Second; c.unsettled() != ""; {
 		if c.now > deadline {
 			c.violated("progress", "%s", c.unsettled())
 		}
 		c.run(c.now + time.Second)
 	}
+	c.settled = c.now - healed
 	c.checkEnd()
 	return c
 }
