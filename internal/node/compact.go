@@ -46,6 +46,7 @@ type plan struct {
 	groups int
 	floor  epaxos.Dependencies // records at or below need not be kept
 	marks  int                 // to be said once more
+	ripe   bool                // the next group holds all marks, so it is the one that deletes
 	sealed bool                // in a batch already
 }
 
@@ -123,6 +124,13 @@ func (h *history) drop(groups int) {
 }
 
 func (h *history) due() bool { return h.plan != nil && !h.plan.sealed }
+
+// ripen tells that the next group comes behind all records and with all marks.
+func (h *history) ripen() {
+	if h.plan != nil {
+		h.plan.ripe = true
+	}
+}
 
 // covered counts the oldest groups that may be deleted as they are, up to what one turn deletes.
 func (h *history) covered(floor epaxos.Dependencies) (groups, bytes int) {
@@ -226,7 +234,6 @@ func (n *Node) truncate() (rest wire.Group, drop int) {
 		n.peers[i].unsaved = n.peers[i].unsaved || n.peers[i].group > 0
 	}
 	return wire.Group{
-		Executed: n.config.Orderer.ExecutedAbove(), Heard: n.takeHeard(),
-		Truncated: p.floor, Prefix: n.config.Orderer.Executed(),
+		Executed: n.config.Orderer.ExecutedAbove(), Prefix: n.config.Orderer.Executed(), Truncated: p.floor,
 	}, p.groups
 }

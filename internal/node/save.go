@@ -43,9 +43,9 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 	}
 	// On probation nothing is written: the log would grow again up to the group that a peer remembers and
 	// the disk has lost, and nobody could tell any more (rule S8).
-	overdue := n.admitted && n.unsaved.dirty && n.now-n.unsaved.since >= n.config.WriteBack
-	if n.pending.MustSync || overdue || len(n.unsaved.batches) > 0 || n.history.plan != nil {
-		if err := n.flush(overdue || n.history.plan != nil); err != nil {
+	overdue := n.admitted && n.unsaved.dirty && n.now-n.unsaved.since >= n.config.WriteBack || n.history.plan != nil
+	if n.pending.MustSync || overdue || len(n.unsaved.batches) > 0 {
+		if err := n.flush(overdue); err != nil {
 			return nil, n.settle(err)
 		}
 	}
@@ -176,7 +176,8 @@ func (n *Node) seal(withState bool) {
 		if len(u.records)-from+bytes > budget {
 			cut(len(u.ends))
 		}
-		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, state: true, writes: writes})
+		n.history.ripen()
+		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, executed: u.executed, writes: writes})
 		u.executed, u.prefix = u.executed[:0], n.config.Orderer.Executed()
 	} else {
 		cut(len(u.ends))
@@ -186,23 +187,19 @@ func (n *Node) seal(withState bool) {
 
 // sealed is the content of one batch.
 type sealed struct {
-	records []byte
-	count   int
-	state   bool // it holds all marks and the writes they come from
-	writes  []storage.Write
+	records  []byte
+	count    int
+	executed []epaxos.InstanceID
+	writes   []storage.Write
 }
 
 func (n *Node) sealGroup(s sealed) {
 	batch := storage.Batch{Writes: s.writes}
-	var rest wire.Group
-	switch {
-	case s.state && n.history.due():
+	rest := wire.Group{Executed: s.executed}
+	if n.history.due() && n.history.plan.ripe {
 		rest, batch.DropGroups = n.truncate()
-	case s.state:
-		rest = wire.Group{Executed: n.unsaved.executed, Heard: n.takeHeard()}
-	default:
-		rest.Heard = n.takeHeard()
 	}
+	rest.Heard = n.takeHeard()
 	batch.Group = wire.AppendGroupRecords(n.unsaved.spare, s.records, s.count, &rest)
 	n.unsaved.spare = nil
 	n.unsaved.batches = append(n.unsaved.batches, batch)
