@@ -45,11 +45,11 @@ var explorations = map[string][]exploration{
 	"quick": {
 		{name: "n=3,f=1,e=1,calm", shape: three, leaders: replicas{1, 2}, crashes: 1},
 		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, live: true},
-		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, recoveries: 1, crashes: 1, states: 300_000},
-		{name: "n=3,f=1,e=1,twice", shape: three, leaders: replicas{1, 2}, recoveries: 2, live: true, states: 400_000},
-		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, recoveries: 2, live: true, states: 200_000},
-		fives[0].to(100_000), fives[1].to(100_000), fives[2].to(100_000), fives[3].to(100_000), fives[4].to(100_000),
-		fives[5].to(100_000), fives[6].to(100_000), fives[7].to(100_000),
+		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, recoveries: 1, crashes: 1, states: 120_000},
+		{name: "n=3,f=1,e=1,twice", shape: three, leaders: replicas{1, 2}, recoveries: 2, live: true, states: 150_000},
+		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, recoveries: 2, live: true, states: 60_000},
+		fives[8].to(30_000), fives[7].to(30_000), fives[6].to(30_000), fives[5].to(30_000), fives[4].to(40_000),
+		fives[3].to(30_000), fives[2].to(30_000), fives[0].to(40_000),
 	},
 	"r1": {
 		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 1, live: true, must: recovered},
@@ -139,6 +139,14 @@ var fives = []exploration{
 	{ // A has a vote more, its leader has only lost all answers: of two recoveries that wait one is outnumbered
 		name: "n=5,f=2,e=2,outnumbered", shape: five, leaders: replicas{1, 5}, mute: replicas{5}, apart: true, live: true,
 		prefix: []string{"propose 0", "propose 1", "PreAccept r1->r2,r3 0", "PreAccept r5->r4 1", "lose"},
+	},
+	{ // the leader of B is in the quorum of its recovery; then A is decided on the fast path and its leader dies
+		name: "n=5,f=2,e=2,leader-in-quorum", shape: five, leaders: replicas{1, 4}, mute: replicas{1}, apart: true,
+		live: true, prefix: []string{
+			"propose 0", "propose 1", "PreAccept r1->r2,r3 0", "PreAccept r4->r5 1", "recover r5 1",
+			"Recover r5->r4,r3 1", "RecoverReply r4->r5 1", "RecoverReply r3->r5 1", "PreAcceptReply r2->r1 0",
+			"PreAcceptReply r3->r1 0", "lose Commit", "lose PreAccept",
+		},
 	},
 }
 
