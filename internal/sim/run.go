@@ -44,14 +44,19 @@ func (w *world) play() {
 // settle ends all trouble, waits until all is done, and looks at what is left.
 func (w *world) settle() {
 	w.heal()
+	w.untilDone()
+	w.rest()
+	w.checkEnd()
+}
+
+// untilDone lets time pass until all is done.
+func (w *world) untilDone() {
 	for deadline := w.now + progressBound; w.err == nil && w.unfinished() != ""; {
 		if w.now > deadline {
 			w.violated("progress", "%s", w.unfinished())
 		}
 		w.runUntil(w.now + 250*time.Millisecond)
 	}
-	w.rest()
-	w.checkEnd()
 }
 
 func newWorld(o Options) *world {
