@@ -102,6 +102,18 @@ const (
 	BranchCancelled     // a request is taken back
 	BranchOverloaded    // a request is refused
 
+	// Watermarks.
+
+	BranchStableRaised    // the initial dependencies are raised to S
+	BranchTruncatedRaised // an answer is raised to G
+	BranchForgotten       // an instance is forgotten
+	BranchStablePassed    // a validation passes over what all have executed
+	BranchStableStruck    // what was listed against a proposal is executed by all
+	BranchStableMeanwhile // likewise, when it is waited for
+	BranchForgottenAsked  // somebody asks about what is forgotten
+	BranchForgottenHeard  // an answer that it is; it was executed here
+	BranchForgottenLost   // likewise, and it was not
+
 	branchCount
 )
 
@@ -212,6 +224,16 @@ var branchNames = [BranchCount]string{
 	BranchGatheredHot:   "L9 packed, one hot key",
 	BranchCancelled:     "L5 taken back",
 	BranchOverloaded:    "L5 refused",
+
+	BranchStableRaised:    "K1 initial dependencies raised",
+	BranchTruncatedRaised: "K2 vote raised",
+	BranchForgotten:       "K3 forgotten",
+	BranchStablePassed:    "K4 stable, not listed",
+	BranchStableStruck:    "K4 stable, struck off",
+	BranchStableMeanwhile: "K4 stable, not waited for",
+	BranchForgottenAsked:  "K6 forgotten, asked about",
+	BranchForgottenHeard:  "K6 forgotten elsewhere, executed here",
+	BranchForgottenLost:   "K6 forgotten elsewhere, lost here",
 }
 
 // String names the branch by its line or rule.

@@ -18,6 +18,7 @@ func (r *Replica) onFetch(from int, m Fetch) bool {
 	bytes := 0
 	for _, id := range m.IDs {
 		if r.isForgotten(id) {
+			r.took(BranchForgottenAsked)
 			r.send(from, Truncated{ID: id})
 			break
 		}
@@ -44,6 +45,7 @@ func (r *Replica) onTryRecover(from int, m TryRecover) bool {
 	}
 	for _, id := range m.IDs {
 		if r.isForgotten(id) {
+			r.took(BranchForgottenAsked)
 			r.send(from, Truncated{ID: id})
 			continue
 		}

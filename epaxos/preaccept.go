@@ -17,7 +17,10 @@ func (r *Replica) lead(command *Command, proposals []ProposalID) {
 	r.index.Raise(command.Footprint, in.initial)
 	// Voters that have forgotten what all have executed report it as a whole (rule K2), and answers that
 	// exceed the initial dependencies cost the fast path.
-	in.initial.Raise(r.stable)
+	if !in.initial.CoversAll(r.stable) {
+		r.took(BranchStableRaised)
+		in.initial.Raise(r.stable)
+	}
 	in.deps = in.initial
 	in.phase = PreAccepted
 	in.proposals, in.led = proposals, true
@@ -56,7 +59,10 @@ func (r *Replica) onPreAccept(from int, m PreAccept) bool {
 		in.initial = m.Initial
 		in.deps = m.Initial.Clone()
 		r.index.Raise(m.Command.Footprint, in.deps)
-		in.deps.Raise(r.truncated) // whatever the index may have forgotten is reported (rule K2)
+		if !in.deps.CoversAll(r.truncated) { // whatever the index may have forgotten is reported (rule K2)
+			r.took(BranchTruncatedRaised)
+			in.deps.Raise(r.truncated)
+		}
 		// Of its own column the command leader knows everything below the slot, and nothing above
 		// is a dependency: PreAccepts that overtake each other would make an instance depend on
 		// later ones, or on itself (rule D2).

@@ -54,6 +54,9 @@ func checkBranches(t *testing.T, taken epaxos.Branches) {
 		epaxos.BranchCatchUp:       "simulation: it takes more slots than a story can have",
 		epaxos.BranchSlotForgotten: "TestS8ForgottenSlot: no correct replica gets there",
 	}
+	for b := epaxos.BranchStableRaised; b <= epaxos.BranchForgottenLost; b++ {
+		elsewhere[b] = "watermark_test.go and simulation: in a story nothing is forgotten"
+	}
 	for i, n := range taken {
 		b := epaxos.Branch(i)
 		if why := elsewhere[b]; n == 0 && why == "" {

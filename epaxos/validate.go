@@ -60,7 +60,10 @@ func (r *Replica) installInitial(in *instance, command *Command, initial Depende
 
 	var against []Conflict
 	floor := initial.Clone()
-	floor.Raise(r.stable) // rule K4
+	if !floor.CoversAll(r.stable) { // rule K4
+		r.took(BranchStablePassed)
+		floor.Raise(r.stable)
+	}
 	for _, position := range r.index.Above(command.Footprint, floor) {
 		other := r.instances.at(position.Column, position.Slot)
 		if other == nil || other == in {
@@ -125,7 +128,13 @@ func (r *Replica) concludeValidation(in *instance) {
 	if !round.votes.contains(round.quorum) {
 		return
 	}
-	round.against = slices.DeleteFunc(distinct(round.against), func(c Conflict) bool { return r.isStable(c.ID) })
+	round.against = slices.DeleteFunc(distinct(round.against), func(c Conflict) bool {
+		stable := r.isStable(c.ID)
+		if stable {
+			r.took(BranchStableStruck)
+		}
+		return stable
+	})
 	if len(round.against) == 0 {
 		r.took(BranchLine63)
 		r.propose(in, round.ballot, round.value, round.deps)
@@ -227,6 +236,7 @@ func (r *Replica) concludeAwaiting(in *instance) {
 		other := r.known(c.ID)
 		switch {
 		case r.isStable(c.ID): // rule K4; it may even be forgotten by now
+			r.took(BranchStableMeanwhile)
 			harmless++
 		case other == nil:
 		case other.phase == Committed && (other.noOp || other.deps.Covers(in.column, in.id.Slot)):

@@ -97,6 +97,7 @@ func (r *Replica) forget() {
 			r.instances.drop(column, slot)
 			w.dropped[column] = slot
 			r.stats.Forgotten++
+			r.took(BranchForgotten)
 		}
 	}
 	if !w.sweeping && w.swept.Equal(w.truncated) {
@@ -131,6 +132,7 @@ func (r *Replica) isStable(id InstanceID) bool {
 func (r *Replica) refuseForgotten(from int, message Message) {
 	switch message.(type) {
 	case PreAccept, Accept, Recover, Validate:
+		r.took(BranchForgottenAsked)
 		r.send(from, Truncated{ID: InstanceOf(message)})
 	}
 }
@@ -145,9 +147,12 @@ func (r *Replica) onTruncated(m Truncated) bool {
 	if !r.tops.Covers(column, m.ID.Slot) {
 		return false // this replica cannot have asked for what nobody has told it of
 	}
-	if !r.executed.Covers(column, m.ID.Slot) {
-		r.forgotten = m.ID
+	if r.executed.Covers(column, m.ID.Slot) {
+		r.took(BranchForgottenHeard)
+		return true
 	}
+	r.took(BranchForgottenLost)
+	r.forgotten = m.ID
 	return true
 }
 

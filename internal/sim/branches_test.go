@@ -17,6 +17,7 @@ var branchRuns = flag.Int("branches", 0, "runs over which TestEveryBranchIsTaken
 var untaken = map[string]string{
 	"S8 own slot forgotten": "the node stops before it proposes, unless it hears of the slot in the same turn; " +
 		"a script of the core takes it",
+	"K6 forgotten elsewhere, lost here":     "it takes a disk that has lost what the replica told; watermark_test.go",
 	"order: X1 decision before its command": "the core tells a command before its decision; tests of the graph take it",
 }
 

@@ -128,6 +128,8 @@ var schedules = []schedule{
 	{"committed against it while it waits", committedMeanwhile, []epaxos.Branch{epaxos.BranchLine70}},
 	{"late commit", lateCommit, []epaxos.Branch{epaxos.BranchLine76}},
 	{"late accept", lateAccept, []epaxos.Branch{epaxos.BranchLine77}},
+	{"executed by all while a voter is silent", stableStruck, []epaxos.Branch{epaxos.BranchStableStruck}},
+	{"executed by all while another stands", stableMeanwhile, []epaxos.Branch{epaxos.BranchStableMeanwhile}},
 	{"late leader", func(t *testing.T, number int) *stage { return lateLeader(t, 2, number) }, []epaxos.Branch{epaxos.BranchLine78}},
 	{"late leader under the baseline rules", func(t *testing.T, number int) *stage { return lateLeader(t, 1, number) },
 		[]epaxos.Branch{epaxos.BranchLine78Baseline}},
@@ -249,6 +251,45 @@ func lateLeader(t *testing.T, e, number int) *stage {
 	s.doubt(1, 0)
 	s.untilWaiting(t)
 	s.lost = anyOf(votes(s.a), votes(s.b))
+	s.runUntil(s.now + time.Second)
+	return s
+}
+
+// stableStruck: b, which a voter has listed against a, is executed by all before the last voter answers.
+func stableStruck(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
+	late := at{id: s.a, kind: typeValidateReply, from: []int{2}}
+	s.spread([]int{1}, []int{2, 4}, votes(s.a), votes(s.b), reports(s.a, 0, 4), late)
+	s.doubt(1, 0)
+	s.runUntil(s.now + 200*time.Millisecond)
+	s.lost = anyOf(votes(s.a), at{id: s.a, kind: typePreAccept}, reports(s.a, 0, 4), late)
+	for end := s.now + 2*time.Second; s.now < end && s.hosts[1].core.Watermarks().Stable[3] == 0; {
+		s.runUntil(s.now + 10*time.Millisecond)
+	}
+	s.lost = anyOf(votes(s.a), reports(s.a, 0, 4))
+	s.runUntil(s.now + time.Second)
+	return s
+}
+
+// stableMeanwhile: of two that stand against a, b becomes a no-op that all have passed before the other, c,
+// is decided.
+func stableMeanwhile(t *testing.T, number int) *stage {
+	s := newStage(t, 2, number)
+	c := s.members.ID(4, 1)
+	unknown := at{id: c, kind: typePreAccept, to: []int{0, 1, 2}}
+	s.spread([]int{1, 2}, []int{4}, votes(s.a), votes(s.b), votes(c), unknown, reports(s.a, 0, 4))
+	third := s.newClient(stream(s.options.Seed, streamWork, 4))
+	third.rush = &trouble{}
+	third.ask(4, wire.Op{Kind: wire.OpPut, Key: []byte("k"), Value: third.value()})
+	s.turn(4)
+	s.runUntil(s.now + 100*time.Millisecond)
+	s.doubt(1, 0)
+	s.untilWaiting(t)
+	s.doubt(4, 3)
+	for end := s.now + 2*time.Second; s.now < end && s.hosts[1].core.Watermarks().Stable[3] == 0; {
+		s.runUntil(s.now + 10*time.Millisecond)
+	}
+	s.lost = anyOf(votes(s.a), reports(s.a, 0, 4))
 	s.runUntil(s.now + time.Second)
 	return s
 }
