@@ -77,6 +77,8 @@ func (w *world) garble(message epaxos.Message) []epaxos.Message {
 			epaxos.Gossip{Epoch: m.Epoch, Executed: m.Executed, Tops: cut(m.Tops), Stable: m.Stable},
 			epaxos.Gossip{Epoch: m.Epoch, Executed: m.Executed, Tops: m.Tops, Stable: cut(m.Stable)},
 		}
+	case epaxos.Truncated:
+		return variants(m, m.ID, func(m *epaxos.Truncated) *epaxos.InstanceID { return &m.ID })
 	case epaxos.Fetch:
 		return []epaxos.Message{epaxos.Fetch{IDs: make([]epaxos.InstanceID, 1<<10)}}
 	case epaxos.TryRecover:

@@ -85,6 +85,16 @@ func TestRefusedRecords(t *testing.T) {
 	}
 }
 
+func TestRefusedTruncation(t *testing.T) {
+	replica, err := epaxos.New(validConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if replica.RestoreTruncated(epaxos.Dependencies{1}) == nil {
+		t.Error("the vector of a smaller cluster is taken")
+	}
+}
+
 func TestRefusedRequests(t *testing.T) {
 	key := []byte("k")
 	large := make([]byte, wire.ValueMax+1)
