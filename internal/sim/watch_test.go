@@ -205,6 +205,9 @@ func TestHellosPlanted(t *testing.T) {
 
 func TestRestPlanted(t *testing.T) {
 	w := watched(1)
+	for _, h := range w.hosts {
+		h.gone = true // nobody is left who has anything to do
+	}
 	fetch := epaxos.Envelope{From: 1, To: 2, Message: epaxos.Fetch{}}
 	w.check.disturbs(fetch)
 	w.check.resting = true
