@@ -256,7 +256,7 @@ var IgnoredFields = map[string]string{
 	"Replica.turn": asTurn, "Replica.ready": asTurn, "Replica.spare": asTurn, "Replica.scratch": asTurn,
 	"Replica.asks": asTurn, "Replica.nominate": asTurn, "Replica.restored": asTurn,
 	"Replica.tops": asGossip, "Replica.peers": asGossip, "Replica.gossiped": asGossip, "Replica.forgotten": asGossip,
-	"Replica.executed": asExecution, "Replica.passed": asExecution, "instance.executed": asExecution,
+	"Replica.executed": asExecution, "Replica.passed": asExecution, "Replica.watermarks": asExecution, "instance.executed": asExecution,
 	"Replica.admission": "has digested fields of its own",
 
 	"instance.record": asTurn, "instance.turn": asTurn,
