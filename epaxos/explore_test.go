@@ -255,10 +255,12 @@ func TestExploreReductions(t *testing.T) {
 }
 
 // buried are the branches of messages that search.bury and distil drop: their one effect is that somebody is
-// told a decision who knows it, or will be told it by another message under way.
+// told a decision who knows it, or will be told it by another message under way; or, of a refusal at ballot 0,
+// that a leader goes on as it may without one, or not at all.
 var buried = []epaxos.Branch{
 	epaxos.BranchCommitAgain, epaxos.BranchCommitUnknown, epaxos.BranchVoteDecided, epaxos.BranchAcceptDecided,
 	epaxos.BranchRecoverDecided, epaxos.BranchValidateDecided,
+	epaxos.BranchRefusedHoping, epaxos.BranchRefusedGivenUp,
 }
 
 // TestExploreFindsAmnesia plants a fault, a crash that loses the disk, which must be found.
