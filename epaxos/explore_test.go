@@ -227,7 +227,7 @@ func TestExploreReductions(t *testing.T) {
 			exploration{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}},
 			exploration{name: "n=3,f=1,e=1,once", shape: three, leaders: replicas{1, 2}, once: true},
 			exploration{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, crashes: 1},
-			exploration{name: "n=3,f=1,e=1,recovery", shape: three, leaders: replicas{1, 2}, recoveries: 1})
+			exploration{name: "n=3,f=1,e=1,recovery", shape: three, leaders: replicas{1, 2}, recoveries: 1, once: true})
 	}
 	for _, x := range compared {
 		t.Run(x.name, func(t *testing.T) {
@@ -255,12 +255,11 @@ func TestExploreReductions(t *testing.T) {
 }
 
 // buried are the branches of messages that search.bury and distil drop: their one effect is that somebody is
-// told a decision who knows it, or will be told it by another message under way; or, of a refusal at ballot 0,
-// that a leader goes on as it may without one, or not at all.
+// told a decision who knows it, or will be told it by another message under way; or that somebody gives up
+// what may as well go unanswered.
 var buried = []epaxos.Branch{
 	epaxos.BranchCommitAgain, epaxos.BranchCommitUnknown, epaxos.BranchVoteDecided, epaxos.BranchAcceptDecided,
-	epaxos.BranchRecoverDecided, epaxos.BranchValidateDecided,
-	epaxos.BranchRefusedHoping, epaxos.BranchRefusedGivenUp,
+	epaxos.BranchRecoverDecided, epaxos.BranchValidateDecided, epaxos.BranchRefusedHoping, epaxos.BranchRefusedGivenUp,
 }
 
 // TestExploreFindsAmnesia plants a fault, a crash that loses the disk, which must be found.
