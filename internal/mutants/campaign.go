@@ -76,7 +76,7 @@ func (c *campaign) add(r result) {
 			line += ": " + r.kill.told
 		}
 	}
-	fmt.Fprintf(c.out, "%-32s %6.1f s  %s\n", r.mutant.name, r.spent.Seconds(), line)
+	fmt.Fprintf(c.out, "%-32s %6.2f s  %s\n", r.mutant.name, r.spent.Seconds(), line)
 }
 
 // control lets each hunter that killed look at the product as it is, with as many seeds as its longest kill
@@ -118,7 +118,7 @@ func (c *campaign) control() (err error) {
 			return fmt.Errorf("control: %s fails on the product as it is: %s", name, o.failure)
 		}
 		c.silent++
-		fmt.Fprintf(c.out, "%-32s %6.1f s  silent on %d runs of %s\n", "(control)", o.spent.Seconds(),
+		fmt.Fprintf(c.out, "%-32s %6.2f s  silent on %d runs of %s\n", "(control)", o.spent.Seconds(),
 			longest[name].runs, name)
 	}
 	return nil
@@ -137,7 +137,7 @@ func (c *campaign) table() {
 		case r.mutant.equivalent != "":
 			row[3] = "none (equivalent)"
 		}
-		row[6] = fmt.Sprintf("%.1f", r.spent.Seconds())
+		row[6] = fmt.Sprintf("%.2f", r.spent.Seconds())
 		rows = append(rows, row)
 	}
 	widths := make([]int, len(rows[0]))
@@ -177,7 +177,7 @@ func (c *campaign) verdict() error {
 	}
 	if len(spent) > 0 {
 		slices.Sort(spent)
-		fmt.Fprintf(c.out, "\n%d killed, half of them within %.1f s of processor time, all within %.1f s; "+
+		fmt.Fprintf(c.out, "\n%d killed, half of them within %.2f s of processor time, all within %.1f s; "+
 			"%d controls silent\n", len(killed), spent[len(spent)/2].Seconds(), spent[len(spent)-1].Seconds(), c.silent)
 	}
 	if len(survivors) > 0 {

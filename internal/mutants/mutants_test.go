@@ -179,7 +179,7 @@ func TestVerdict(t *testing.T) {
 		t.Errorf("verdict %v", err)
 	}
 	c.table()
-	row := regexp.MustCompile(`(?m)^\| A +\| A1 +\| +\| sim +\| once +\| 7 +\| 0\.0 +\|$`)
+	row := regexp.MustCompile(`(?m)^\| A +\| A1 +\| +\| sim +\| once +\| 7 +\| 0\.00 +\|$`)
 	if !row.MatchString(out.String()) {
 		t.Errorf("no row for A in\n%s", &out)
 	}
