@@ -62,6 +62,7 @@ var explorations = map[string][]exploration{
 	"r2": {
 		{name: "n=3,f=1,e=1", shape: three, leaders: replicas{1, 2}, recoveries: 2, live: true, must: recovered},
 		{name: "n=3,f=1,e=0", shape: baseline, leaders: replicas{1, 2}, recoveries: 2, live: true},
+		{name: "n=3,f=1,e=1,crash", shape: three, leaders: replicas{1, 2}, recoveries: 2, crashes: 1},
 	},
 	"three": {
 		{name: "n=3,f=1,e=1,same-leader", shape: three, leaders: replicas{1, 1}, recoveries: 2, live: true},
