@@ -10,6 +10,8 @@ import (
 const (
 	opMin      = 3 // the array, the kind and one field
 	compareMin = 5 // the array, a key, target, relation and operand
+
+	compareFields = 4 // of a comparison in a transaction; one of a range has its end besides
 )
 
 // AppendOp appends an operation of the key-value machine: an array of its kind and the fields which
@@ -30,11 +32,13 @@ func DecodeOp(payload []byte) (Op, error) {
 
 func (e *encoder) op(op *Op) {
 	switch op.Kind {
-	case OpPut:
+	case OpPut, OpAppend, OpSwap:
 		e.array(3)
 		e.uint(uint64(op.Kind))
 		e.bytes(op.Key)
 		e.bytes(op.Value)
+	case OpRange, OpDeleteRange:
+		e.rangeOp(op)
 	case OpCompareAndSet:
 		e.array(3 + 3*len(op.Compares))
 		e.uint(uint64(op.Kind))
@@ -43,7 +47,7 @@ func (e *encoder) op(op *Op) {
 		for i := range op.Compares {
 			e.condition(&op.Compares[i])
 		}
-	case OpIncrement:
+	case OpIncrement, OpAdd:
 		e.array(3)
 		e.uint(uint64(op.Kind))
 		e.bytes(op.Key)
@@ -53,9 +57,7 @@ func (e *encoder) op(op *Op) {
 		e.uint(uint64(op.Kind))
 		e.array(len(op.Compares))
 		for i := range op.Compares {
-			e.array(4)
-			e.bytes(op.Compares[i].Key)
-			e.condition(&op.Compares[i])
+			e.compare(&op.Compares[i])
 		}
 		e.ops(op.Then)
 		e.ops(op.Else)
@@ -73,11 +75,36 @@ func (e *encoder) ops(ops []Op) {
 	}
 }
 
+func (e *encoder) rangeOp(op *Op) {
+	e.array(opFields[op.Kind])
+	e.uint(uint64(op.Kind))
+	e.bytes(op.Key)
+	e.bytes(op.End)
+	e.uint(op.Limit)
+	if op.Kind == OpRange {
+		e.uint(uint64(op.Options))
+	}
+}
+
+// compare writes a comparison of a transaction. One of a range has the end of the range behind it.
+func (e *encoder) compare(c *Compare) {
+	fields := compareFields
+	if c.Target == CompareCount {
+		fields++
+	}
+	e.array(fields)
+	e.bytes(c.Key)
+	e.condition(c)
+	if c.Target == CompareCount {
+		e.bytes(c.End)
+	}
+}
+
 // condition writes the three fields of a comparison after its key.
 func (e *encoder) condition(c *Compare) {
 	e.uint(uint64(c.Target))
 	e.uint(uint64(c.Relation))
-	if c.Target == CompareVersion {
+	if c.Target != CompareValue {
 		e.uint(c.Version)
 	} else {
 		e.bytes(c.Value)
@@ -87,7 +114,7 @@ func (e *encoder) condition(c *Compare) {
 // op reads an operation; one inside a transaction may not be a transaction.
 func (d *decoder) op(txn bool) Op {
 	fields := d.array("op", 1, math.MaxInt)
-	op := Op{Kind: OpKind(d.uint("kind", uint64(OpGet), uint64(OpTxn)))}
+	op := Op{Kind: OpKind(d.uint("kind", uint64(OpGet), uint64(opLast)))}
 	if !d.ok() {
 		return Op{}
 	}
@@ -105,13 +132,18 @@ func (d *decoder) op(txn bool) Op {
 	}
 	op.Key = d.view("key", KeyMax)
 	switch op.Kind {
-	case OpPut:
+	case OpPut, OpAppend, OpSwap:
 		op.Value = d.view("value", ValueMax)
 	case OpCompareAndSet:
 		op.Value = d.view("value", ValueMax)
-		op.Compares = []Compare{d.condition(op.Key)}
-	case OpIncrement:
+		op.Compares = []Compare{d.condition(op.Key, CompareVersion)}
+	case OpIncrement, OpAdd:
 		op.Delta = d.int64("delta")
+	case OpRange, OpDeleteRange:
+		op.End, op.Limit = d.view("end", KeyMax), d.uint64("limit")
+		if op.Kind == OpRange {
+			op.Options = RangeOptions(d.uint("options", 0, uint64(RangeCount)))
+		}
 	}
 	return op
 }
@@ -119,6 +151,7 @@ func (d *decoder) op(txn bool) Op {
 // opFields is how many fields each kind has, itself included.
 var opFields = [...]int{
 	OpGet: 2, OpPut: 3, OpDelete: 2, OpCompareAndSet: 6, OpIncrement: 3, OpTxn: 4,
+	OpAppend: 3, OpAdd: 3, OpSwap: 3, OpTake: 2, OpRange: 5, OpDeleteRange: 4,
 }
 
 func (d *decoder) ops(field string) []Op {
@@ -140,19 +173,33 @@ func (d *decoder) compares() []Compare {
 	}
 	compares := make([]Compare, 0, n)
 	for i := 0; i < n && d.ok(); i++ {
-		d.exactly("compare", 4)
-		compares = append(compares, d.condition(d.view("compare key", KeyMax)))
+		compares = append(compares, d.compare())
 	}
 	return compares
 }
 
-func (d *decoder) condition(key []byte) Compare {
+func (d *decoder) compare() Compare {
+	fields := d.array("compare", 1, math.MaxInt)
+	c := d.condition(d.view("compare key", KeyMax), CompareCount)
+	known := compareFields
+	if c.Target == CompareCount {
+		known++
+		c.End = d.view("compare end", KeyMax)
+	}
+	if d.ok() && fields != known {
+		d.fail("compare", "%d fields instead of %d", fields, known)
+	}
+	return c
+}
+
+// condition reads a comparison whose target is at most the given one.
+func (d *decoder) condition(key []byte, last CompareTarget) Compare {
 	c := Compare{
 		Key:      key,
-		Target:   CompareTarget(d.uint("compare target", uint64(CompareValue), uint64(CompareVersion))),
+		Target:   CompareTarget(d.uint("compare target", uint64(CompareValue), uint64(last))),
 		Relation: CompareRelation(d.uint("compare relation", uint64(Equal), uint64(Greater))),
 	}
-	if c.Target == CompareVersion {
+	if c.Target != CompareValue {
 		c.Version = d.uint64("compare version")
 	} else {
 		c.Value = d.view("compare value", ValueMax)

@@ -37,6 +37,21 @@ var opCodec = codec[Op]{
 			Else: []Op{{Kind: OpIncrement, Key: []byte("z"), Delta: -300}},
 		}},
 		{"empty transaction", Op{Kind: OpTxn}},
+		{"append", Op{Kind: OpAppend, Key: []byte("x"), Value: []byte("more")}},
+		{"add", Op{Kind: OpAdd, Key: []byte("x"), Delta: -1}},
+		{"swap", Op{Kind: OpSwap, Key: []byte("x"), Value: []byte("new")}},
+		{"take", Op{Kind: OpTake, Key: []byte("x")}},
+		{"range", Op{Kind: OpRange, Key: []byte("a"), End: []byte("b"), Limit: 300, Options: RangeKeys}},
+		{"all keys", Op{Kind: OpRange, Key: []byte{}, End: []byte{}, Options: RangeCount}},
+		{"delete range", Op{Kind: OpDeleteRange, Key: []byte("a"), End: []byte("b"), Limit: 1}},
+		{"transaction on a range", Op{
+			Kind: OpTxn,
+			Compares: []Compare{
+				{Key: []byte("a"), Target: CompareCount, Relation: Equal, Version: 0, End: []byte("b")},
+			},
+			Then: []Op{{Kind: OpAdd, Key: []byte("n"), Delta: 1}},
+			Else: []Op{{Kind: OpDeleteRange, Key: []byte("a"), End: []byte("b")}},
+		}},
 	},
 	generate: func(t *rapid.T) Op { return drawOp(t, true) },
 	encode:   func(dst []byte, op Op) []byte { return AppendOp(dst, &op) },
@@ -45,27 +60,42 @@ var opCodec = codec[Op]{
 }
 
 func drawOp(t *rapid.T, txn bool) Op {
-	kinds := []OpKind{OpGet, OpPut, OpDelete, OpCompareAndSet, OpIncrement}
+	kinds := []OpKind{
+		OpGet, OpPut, OpDelete, OpCompareAndSet, OpIncrement, OpAppend, OpAdd, OpSwap, OpTake, OpRange, OpDeleteRange,
+	}
 	if txn {
 		kinds = append(kinds, OpTxn)
 	}
 	op := Op{Kind: rapid.SampledFrom(kinds).Draw(t, "kind")}
 	if op.Kind == OpTxn {
-		op.Compares = drawList(t, 4, func(t *rapid.T) Compare { return drawCompare(t, drawBytes(t)) })
+		op.Compares = drawList(t, 4, drawTxnCompare)
 		inside := func(t *rapid.T) Op { return drawOp(t, false) }
 		op.Then, op.Else = drawList(t, 4, inside), drawList(t, 4, inside)
 		return op
 	}
 	op.Key = drawBytes(t)
 	switch op.Kind {
-	case OpPut:
+	case OpPut, OpAppend, OpSwap:
 		op.Value = drawBytes(t)
+	case OpRange, OpDeleteRange:
+		op.End, op.Limit = drawBytes(t), drawNumber(t, 0, math.MaxUint64)
+		if op.Kind == OpRange {
+			op.Options = RangeOptions(drawNumber(t, 0, uint64(RangeCount)))
+		}
 	case OpCompareAndSet:
 		op.Value, op.Compares = drawBytes(t), []Compare{drawCompare(t, op.Key)}
-	case OpIncrement:
+	case OpIncrement, OpAdd:
 		op.Delta = rapid.Int64().Draw(t, "delta")
 	}
 	return op
+}
+
+func drawTxnCompare(t *rapid.T) Compare {
+	c := drawCompare(t, drawBytes(t))
+	if rapid.IntRange(0, 3).Draw(t, "count") == 0 {
+		c.Target, c.Value, c.Version, c.End = CompareCount, nil, drawNumber(t, 0, math.MaxUint64), drawBytes(t)
+	}
+	return c
 }
 
 func drawCompare(t *rapid.T, key []byte) Compare {
@@ -91,7 +121,7 @@ func TestOpRefused(t *testing.T) {
 		why  string
 	}{
 		{"no kind", Op{Key: []byte("x")}, "kind"},
-		{"unknown kind", Op{Kind: OpTxn + 1, Key: []byte("x")}, "kind"},
+		{"unknown kind", Op{Kind: opLast + 1, Key: []byte("x")}, "kind"},
 		{"long key", Op{Kind: OpGet, Key: make([]byte, KeyMax+1)}, "key"},
 		{"long value", Op{Kind: OpPut, Value: make([]byte, ValueMax+1)}, "value"},
 		{"compare and set without a comparison", Op{Kind: OpCompareAndSet}, "3 fields instead of the 6"},
@@ -99,6 +129,14 @@ func TestOpRefused(t *testing.T) {
 		{"comparison of nothing", Op{Kind: OpTxn, Compares: []Compare{{Relation: Equal}}}, "compare target"},
 		{"comparison without relation", Op{Kind: OpTxn, Compares: []Compare{{Target: CompareValue}}}, "relation"},
 		{"comparison of a long key", Op{Kind: OpTxn, Compares: []Compare{{Key: make([]byte, KeyMax+1)}}}, "compare key"},
+		{"long end", Op{Kind: OpDeleteRange, End: make([]byte, KeyMax+1)}, "end"},
+		{"unknown option", Op{Kind: OpRange, Options: RangeCount + 1}, "options"},
+		{"count outside a transaction", Op{
+			Kind: OpCompareAndSet, Compares: []Compare{{Target: CompareCount, Relation: Equal}},
+		}, "compare target"},
+		{"count up to a long key", Op{
+			Kind: OpTxn, Compares: []Compare{{Target: CompareCount, Relation: Equal, End: make([]byte, KeyMax+1)}},
+		}, "compare end"},
 		{"nested", Op{Kind: OpTxn, Then: []Op{{Kind: OpTxn}}}, "inside a transaction"},
 		{"nested in else", Op{Kind: OpTxn, Else: []Op{get, {Kind: OpTxn}}}, "inside a transaction"},
 		{"many operations", Op{Kind: OpTxn, Then: repeat(get, OpsMax+1)}, "then"},

@@ -5,9 +5,13 @@ import "bytes"
 const (
 	resultFields = 6
 	resultMin    = 1 + resultFields
+	rangedFields = resultFields + 3 // with pairs, count and next
+	pairFields   = 3
+	pairMin      = 1 + pairFields
 )
 
-// AppendResult appends the answer of the key-value machine to one operation.
+// AppendResult appends the answer of the key-value machine to one operation. What only ranges answer is
+// written only where there is some.
 func AppendResult(dst []byte, r *Result) []byte {
 	e := appendTo(dst)
 	e.result(r)
@@ -20,7 +24,12 @@ func DecodeResult(b []byte) (Result, error) {
 }
 
 func (e *encoder) result(r *Result) {
-	e.array(resultFields)
+	ranged := len(r.Pairs) > 0 || r.Count > 0 || r.Next != nil
+	if ranged {
+		e.array(rangedFields)
+	} else {
+		e.array(resultFields)
+	}
 	e.uint(uint64(r.Status))
 	e.bool(r.Found)
 	e.bytes(r.Value)
@@ -30,13 +39,25 @@ func (e *encoder) result(r *Result) {
 	for i := range r.Results {
 		e.result(&r.Results[i])
 	}
+	if !ranged {
+		return
+	}
+	e.array(len(r.Pairs))
+	for i := range r.Pairs {
+		e.array(pairFields)
+		e.bytes(r.Pairs[i].Key)
+		e.bytes(r.Pairs[i].Value)
+		e.uint(r.Pairs[i].Version)
+	}
+	e.uint(r.Count)
+	e.bytes(r.Next)
 }
 
 // result reads a result; only that of a transaction has others inside.
 func (d *decoder) result(txn bool) Result {
 	extra := d.fields("result", resultFields)
 	r := Result{
-		Status:    OpStatus(d.uint("status", uint64(OpOK), uint64(OpTooLarge))),
+		Status:    OpStatus(d.uint("status", uint64(OpOK), uint64(statusLast))),
 		Found:     d.bool("found"),
 		Value:     d.view("value", ValueMax),
 		Version:   d.uint64("version"),
@@ -52,6 +73,26 @@ func (d *decoder) result(txn bool) Result {
 			r.Results = append(r.Results, d.result(false))
 		}
 	}
+	if extra >= rangedFields-resultFields {
+		extra -= rangedFields - resultFields
+		r.Pairs, r.Count, r.Next = d.pairs(), d.uint64("count"), d.view("next", KeyMax)
+	}
 	d.skip(extra)
 	return r
+}
+
+func (d *decoder) pairs() []Pair {
+	n := d.array("pairs", pairMin, ScanMax)
+	if n == 0 {
+		return nil
+	}
+	pairs := make([]Pair, 0, n)
+	for i := 0; i < n && d.ok(); i++ {
+		extra := d.fields("pair", pairFields)
+		pairs = append(pairs, Pair{
+			Key: d.view("pair key", KeyMax), Value: d.view("pair value", ValueMax), Version: d.uint64("pair version"),
+		})
+		d.skip(extra)
+	}
+	return pairs
 }

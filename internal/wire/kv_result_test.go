@@ -18,6 +18,13 @@ var resultCodec = codec[Result]{
 		{"transaction", Result{Status: OpOK, Succeeded: true, Results: []Result{
 			{Status: OpOK, Found: true, Value: []byte("v"), Version: 1}, {Status: OpWrongType},
 		}}},
+		{"limited", Result{Status: OpLimited}},
+		{"range", Result{Status: OpOK, Pairs: []Pair{
+			{Key: []byte("a"), Value: []byte("v"), Version: 1}, {Key: []byte("b"), Version: 300},
+		}, Count: 2, Next: []byte("c")}},
+		{"count", Result{Status: OpOK, Count: 300}},
+		{"nothing yet", Result{Status: OpOK, Next: []byte("a")}},
+		{"transaction on a range", Result{Status: OpOK, Succeeded: true, Results: []Result{{Status: OpOK, Count: 1}}}},
 	},
 	generate: func(t *rapid.T) Result {
 		r := drawResult(t)
@@ -29,10 +36,18 @@ var resultCodec = codec[Result]{
 }
 
 func drawResult(t *rapid.T) Result {
-	return Result{
-		Status: OpStatus(drawNumber(t, uint64(OpOK), uint64(OpTooLarge))), Found: rapid.Bool().Draw(t, "found"),
+	r := Result{
+		Status: OpStatus(drawNumber(t, uint64(OpOK), uint64(statusLast))), Found: rapid.Bool().Draw(t, "found"),
 		Value: drawBytes(t), Version: drawNumber(t, 0, math.MaxUint64), Succeeded: rapid.Bool().Draw(t, "succeeded"),
 	}
+	if rapid.Bool().Draw(t, "ranged") {
+		r.Pairs, r.Count, r.Next = drawList(t, 4, drawPair), drawNumber(t, 0, math.MaxUint64), drawBytes(t)
+	}
+	return r
+}
+
+func drawPair(t *rapid.T) Pair {
+	return Pair{Key: drawBytes(t), Value: drawBytes(t), Version: drawNumber(t, 0, math.MaxUint64)}
 }
 
 func TestResult(t *testing.T)       { resultCodec.test(t) }
@@ -42,7 +57,9 @@ func TestResultRefused(t *testing.T) {
 	ok := Result{Status: OpOK}
 	nested := Result{Status: OpOK, Results: []Result{{Status: OpOK, Results: []Result{ok}}}}
 	many := Result{Status: OpOK, Results: repeat(ok, OpsMax+1)}
-	for _, r := range []Result{{}, {Status: OpTooLarge + 1}, nested, many} {
+	crowded := Result{Status: OpOK, Pairs: repeat(Pair{}, ScanMax+1)}
+	long := Result{Status: OpOK, Next: make([]byte, KeyMax+1)}
+	for _, r := range []Result{{}, {Status: statusLast + 1}, nested, many, crowded, long} {
 		if got, err := DecodeResult(AppendResult(nil, &r)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("got %+v, %v", got, err)
 		}
