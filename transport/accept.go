@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -59,27 +60,36 @@ func (h *Host) handOver(conn *quic.Conn) {
 func (h *Host) servePeer(conn *quic.Conn) {
 	p, err := h.peerOf(conn)
 	if err != nil {
-		closeConn(conn, CloseRemoved, err.Error())
+		var refused dismissal
+		errors.As(err, &refused)
+		closeConn(conn, refused.code, refused.reason)
+		h.callerRefused(conn.RemoteAddr(), err)
 		return
 	}
-	stop := context.AfterFunc(p.ctx, func() { closeConn(conn, p.closeCode(), "") })
+	stop := context.AfterFunc(p.ctx, func() { p.dismiss(conn) })
 	defer stop()
 	err = p.receive(conn)
 	closeConn(conn, codeFor(err), err.Error())
+	end := endOf(conn, err)
 	if h.ctx.Err() == nil {
-		p.logger.Info("a connection from the peer ended", slog.Any("reason", endOf(conn, err)))
+		p.logger.Info("a connection from the peer ended", slog.Any("reason", end))
 	}
+	p.disowned(end)
 }
 
-// peerOf asks again who called: the membership may have changed since the handshake began.
+// peerOf finds out which member called. The error is a dismissal: in TLS, a caller that is not or no
+// longer a member could not have been told why.
 func (h *Host) peerOf(conn *quic.Conn) (*peer, error) {
-	member, err := h.config.Members.Verify(conn.ConnectionState().TLS.PeerCertificates[0])
+	now := h.roster.Load()
+	cert := conn.ConnectionState().TLS.PeerCertificates[0]
+	member, err := now.members.Verify(cert)
 	if err != nil {
-		return nil, err
+		name, _ := identity.NameOf(cert) //nolint:errcheck // TLS has read it
+		return nil, now.refusal(name.Replica, err)
 	}
-	p, found := (*h.peers.Load())[member.Replica]
+	p, found := now.peers[member.Replica]
 	if !found {
-		return nil, fmt.Errorf("replica %d is not a peer of replica %d", member.Replica, h.config.Self)
+		return nil, dismissal{CloseNotMember, fmt.Sprintf("replica %d has called itself", member.Replica)}
 	}
 	return p, nil
 }
@@ -123,6 +133,7 @@ func (p *peer) receive(conn *quic.Conn) error {
 	for _, lane := range p.lanes {
 		lane.nudge()
 	}
+	p.bulk.nudge()
 	frames.bodyMax = max(config.FrameBytesMax, heartbeatBytes)
 	return p.serveFrames(frames, stream)
 }
@@ -132,6 +143,9 @@ func (p *peer) serveFrames(frames *frameReader, stream *quic.Stream) error {
 		kind, body, err := frames.next()
 		if err != nil {
 			return err
+		}
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx) // what a former member sent before it was removed is dropped
 		}
 		p.hear()
 		switch kind {

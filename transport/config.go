@@ -16,6 +16,8 @@ import (
 // Defaults of Config.
 const (
 	DefaultQueueBytes        = 8 << 20
+	DefaultBulkQueueBytes    = 4 << 20
+	DefaultBulkIdle          = 30 * time.Second
 	DefaultFrameBytesMax     = 16 << 20
 	DefaultHeartbeatInterval = 300 * time.Millisecond
 	DefaultSuspectAfter      = time.Second
@@ -28,14 +30,16 @@ const (
 )
 
 // Config is what a Host needs. The callbacks run on the host's goroutines, several at a time; they
-// may call any method of the host but Close and Refresh.
+// may call any method of the host but Close.
 type Config struct {
 	Self epaxos.ReplicaID
 	// Conn is the replica's socket: a *net.UDPConn, or an emulated one. The host owns it from the
 	// call of NewHost on, and closes it even if NewHost fails.
 	Conn       net.PacketConn
 	Credential *identity.Credential
-	Members    *identity.Members // Self among them
+	// Members is the first membership, see Host.SetMembers. A replica that is about to join is not among
+	// them yet; it calls them until they know it.
+	Members *identity.Members
 	// ResetKey makes stateless resets. The same key across restarts lets peers notice them at once.
 	ResetKey [32]byte
 
@@ -52,9 +56,16 @@ type Config struct {
 	// the call. PeerDown, if set, says that the last one is gone, and why. They alternate.
 	PeerUp   func(peer epaxos.ReplicaID, hello []byte)
 	PeerDown func(peer epaxos.ReplicaID, err error)
+	// Disowned, if set, says that a member closed or refused a connection because this replica is no
+	// member. CloseNotMember may change: that member may not know of the membership that adds this
+	// replica. CloseRemoved is for good, since replica ids are never used again. It is called again at
+	// every attempt.
+	Disowned func(by epaxos.ReplicaID, why *PeerError)
 
 	Lanes             int           // connections to each peer; 0 is 1
 	QueueBytes        int           // bytes waiting for one peer; 0 is DefaultQueueBytes
+	BulkQueueBytes    int           // the same, of SendBulk; 0 is DefaultBulkQueueBytes
+	BulkIdle          time.Duration // a bulk connection unused for so long is closed; 0 is DefaultBulkIdle
 	FrameBytesMax     int           // longest body sent or received; 0 is DefaultFrameBytesMax
 	HeartbeatInterval time.Duration // 0 is DefaultHeartbeatInterval
 	SuspectAfter      time.Duration // silence after which Suspected; 0 is DefaultSuspectAfter
@@ -68,6 +79,8 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	c.Lanes = orDefault(c.Lanes, 1)
 	c.QueueBytes = orDefault(c.QueueBytes, DefaultQueueBytes)
+	c.BulkQueueBytes = orDefault(c.BulkQueueBytes, DefaultBulkQueueBytes)
+	c.BulkIdle = orDefault(c.BulkIdle, DefaultBulkIdle)
 	c.FrameBytesMax = orDefault(c.FrameBytesMax, DefaultFrameBytesMax)
 	c.HeartbeatInterval = orDefault(c.HeartbeatInterval, DefaultHeartbeatInterval)
 	c.SuspectAfter = orDefault(c.SuspectAfter, DefaultSuspectAfter)
@@ -99,19 +112,26 @@ func (c Config) validate() error {
 	case c.FrameBytesMax < 1 || c.FrameBytesMax > frameBytesLimit:
 		return fmt.Errorf("transport: frames of %d bytes: between 1 and %d are possible",
 			c.FrameBytesMax, frameBytesLimit)
-	case c.QueueBytes < 1 || c.ClientsMax < 1:
-		return errors.New("transport: QueueBytes and ClientsMax must be positive")
+	case c.QueueBytes < 1 || c.BulkQueueBytes < 1 || c.ClientsMax < 1 || c.BulkIdle < 0:
+		return errors.New("transport: QueueBytes, BulkQueueBytes, BulkIdle and ClientsMax must be positive")
 	case c.HeartbeatInterval < time.Millisecond || c.SuspectAfter < c.HeartbeatInterval:
 		return fmt.Errorf("transport: heartbeat every %v, suspicion after %v: need 1ms <= heartbeat <= suspicion",
 			c.HeartbeatInterval, c.SuspectAfter)
 	}
-	member, err := c.Members.Verify(c.Credential.Certificate)
-	if err != nil {
-		return fmt.Errorf("transport: own certificate: %w", err)
-	}
-	if member.Replica != c.Self {
-		return fmt.Errorf("transport: this is replica %d, but its certificate is that of replica %d",
-			c.Self, member.Replica)
+	return c.validateIdentity()
+}
+
+func (c Config) validateIdentity() error {
+	name := c.Credential.Name
+	switch member, found := c.Members.Lookup(c.Self); {
+	case name.Cluster != c.Members.Cluster():
+		return fmt.Errorf("transport: own certificate: %s belongs to another cluster: this is %s",
+			name, c.Members.Cluster())
+	case name.Replica != c.Self || c.Self == 0:
+		return fmt.Errorf("transport: this is replica %d, but its certificate is that of %s", c.Self, name)
+	case found && member.Fingerprint != c.Credential.Fingerprint():
+		return fmt.Errorf("transport: this replica's key is %s, but the membership binds replica %d to key %s",
+			identity.Fingerprint(c.Credential.Fingerprint()), c.Self, member.Fingerprint)
 	}
 	return nil
 }

@@ -18,8 +18,11 @@ const (
 	CloseProtocol                          // a frame that must not be
 	CloseSuperseded                        // the same peer opened the same lane anew
 	CloseBusy                              // too many connections; come back later
-	CloseRemoved                           // the peer is no longer a member, or its address changed
+	CloseRemoved                           // the peer is no longer a member, and never will be again
 	CloseTimeout                           // no hello in time
+	CloseNotMember                         // the peer is not a member, as far as is known here
+	CloseRedial                            // the peer's key, address or incarnation changed
+	CloseIdle                              // a bulk connection that nobody uses
 )
 
 func (c CloseCode) String() string {
@@ -38,6 +41,12 @@ func (c CloseCode) String() string {
 		return "removed"
 	case CloseTimeout:
 		return "no hello in time"
+	case CloseNotMember:
+		return "not a member"
+	case CloseRedial:
+		return "to be dialed anew"
+	case CloseIdle:
+		return "idle"
 	default:
 		return fmt.Sprintf("code %d", uint64(c))
 	}
@@ -54,7 +63,16 @@ func closeConn(conn *quic.Conn, code CloseCode, reason string) {
 // PeerError is a connection that the peer closed, by name.
 type PeerError struct {
 	Code   CloseCode
-	Reason string
+	Reason string // a sentence for people
+}
+
+// disowned finds the answer of a peer that this replica is no member.
+func disowned(err error) (*PeerError, bool) {
+	var closed *PeerError
+	if errors.As(err, &closed) && (closed.Code == CloseRemoved || closed.Code == CloseNotMember) {
+		return closed, true
+	}
+	return nil, false
 }
 
 func (e *PeerError) Error() string {

@@ -121,14 +121,15 @@ func FuzzFrameReader(f *testing.F) {
 // FuzzReadHello: a first frame is a hello for a lane that exists, or the peer is told what is wrong with it.
 func FuzzReadHello(f *testing.F) {
 	f.Add(appendFrame(nil, frameHello, []byte{0}, []byte("hello")))
-	f.Add(appendFrame(nil, frameHello, []byte{LanesMax}, []byte("hello")))
+	f.Add(appendFrame(nil, frameHello, []byte{bulkLane}, []byte("hello")))
+	f.Add(appendFrame(nil, frameHello, []byte{bulkLane + 1}, []byte("hello")))
 	f.Add(appendFrame(nil, frameHello))
 	f.Add(appendFrame(nil, frameData, []byte("data")))
 	f.Add(appendFrame(nil, frameHello, make([]byte, HelloBytesMax+2)))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		lane, hello, err := readHello(newFrameReader(bytes.NewReader(stream), 1+HelloBytesMax))
 		switch {
-		case err == nil && (lane < 0 || lane >= LanesMax || len(hello) > HelloBytesMax):
+		case err == nil && (lane < 0 || lane > bulkLane || len(hello) > HelloBytesMax):
 			t.Errorf("violation of boundedness: a hello of %d bytes on lane %d", len(hello), lane)
 		case err == nil && !bytes.HasPrefix(stream, appendFrame(nil, frameHello, []byte{byte(lane)}, hello)):
 			t.Error("violation of integrity: the hello is not what the stream holds")
@@ -179,10 +180,10 @@ func (b *brokenStream) Write(p []byte) (int, error) {
 func TestABrokenConnectionGivesRoomBack(t *testing.T) {
 	for _, room := range []int{0, 1, writePieceBytes, 2*writePieceBytes + 1, 5 * writePieceBytes} {
 		p := &peer{budget: budget{max: 1 << 20}}
-		l := newLane(p, 0)
+		l := newLane(p, 0, &p.budget)
 		l.queue.push(frameData, make([]byte, 3*writePieceBytes))
 		batch := l.queue.take(nil)
-		err := l.writeBatch(&brokenStream{room}, batch)
+		err := l.writeBatch(&brokenStream{room}, batch, &p.counters.bytesSent)
 		if broken := room < len(batch); broken != (err != nil) {
 			t.Errorf("with room for %d of %d bytes: %v", room, len(batch), err)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/264bc8cf/epaxos/epaxos"
-	"github.com/264bc8cf/epaxos/internal/identity"
 )
 
 const (
@@ -27,8 +26,8 @@ const (
 	helloTimeout   = 5 * time.Second
 )
 
-// Host is a replica's end of the network: lanes to every other member, and the port that members
-// and clients dial. All methods are safe for concurrent use.
+// Host is a replica's end of the network: lanes to every other member of the present membership, and
+// the port that members and clients dial. All methods are safe for concurrent use.
 type Host struct {
 	config    Config
 	quic      *quic.Transport
@@ -42,8 +41,8 @@ type Host struct {
 	closed sync.Once
 	ended  error
 
-	peers     atomic.Pointer[map[epaxos.ReplicaID]*peer] // never changed once stored
-	refreshes sync.Mutex                                 // serialises Refresh and Close
+	roster  atomic.Pointer[roster]
+	changes sync.Mutex // serialises SetMembers and Close
 
 	clients     chan *quic.Conn
 	clientsOpen atomic.Int64
@@ -66,7 +65,7 @@ func NewHost(config Config) (*Host, error) {
 		start:     time.Now(),
 		clients:   make(chan *quic.Conn, clientQueueMax),
 	}
-	h.peers.Store(&map[epaxos.ReplicaID]*peer{})
+	h.roster.Store(&roster{})
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	resetKey := quic.StatelessResetKey(config.ResetKey)
 	h.quic = &quic.Transport{
@@ -75,14 +74,16 @@ func NewHost(config Config) (*Host, error) {
 		ConnContext:         h.admission.admit,
 		VerifySourceAddress: h.admission.mustVerifySource,
 	}
-	h.listener, err = h.quic.Listen(config.Credential.ServerConfig(config.Members, h.callerRefused), acceptConfig())
+	h.listener, err = h.quic.Listen(config.Credential.ServerConfig(h.callerRefused), acceptConfig())
 	if err != nil {
 		h.cancel(errClosed)
 		return nil, errors.Join(fmt.Errorf("transport: listen on %s: %w", config.Conn.LocalAddr(), err),
 			h.quic.Close(), config.Conn.Close())
 	}
+	if err := h.SetMembers(config.Members); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	h.wg.Go(h.accept)
-	h.Refresh()
 	return h, nil
 }
 
@@ -113,50 +114,22 @@ func dialConfig() *quic.Config {
 	}
 }
 
-// Refresh follows a change of the membership: it dials new members, and closes the connections
-// of those that have left or have another key or address.
-func (h *Host) Refresh() {
-	h.refreshes.Lock()
-	defer h.refreshes.Unlock()
-	if h.ctx.Err() != nil {
-		return
-	}
-	before := *h.peers.Load()
-	after := make(map[epaxos.ReplicaID]*peer)
-	var started []*peer
-	for _, member := range h.config.Members.All() {
-		if member.Replica == h.config.Self {
-			continue
-		}
-		if old, found := before[member.Replica]; found && sameEndpoint(old.member, member) {
-			after[member.Replica] = old
-			continue
-		}
-		p := newPeer(h, member)
-		after[member.Replica] = p
-		started = append(started, p)
-	}
-	h.peers.Store(&after)
-	for id, old := range before {
-		if after[id] != old {
-			old.stop(CloseRemoved)
-		}
-	}
-	for _, p := range started {
-		p.run()
-	}
-}
-
-func sameEndpoint(a, b identity.Member) bool {
-	return a.Fingerprint == b.Fingerprint && a.Addr == b.Addr
-}
-
 // Send queues a copy of body for a member and never blocks. Bodies of one stripe keep their order
 // as long as a connection lasts; stripe may be any number. False means that the body was dropped:
 // the peer's queue is full, the body longer than FrameBytesMax, or the peer no other member.
 func (h *Host) Send(to epaxos.ReplicaID, stripe int, body []byte) bool {
-	p, found := (*h.peers.Load())[to]
+	p, found := h.roster.Load().peers[to]
 	return found && p.send(stripe, body)
+}
+
+// SendBulk queues a copy of body for a member on a connection of its own, and never blocks. It is for
+// what is large and can be asked for again, such as a state in transfer: it gives way to what Send
+// sends, the connection is there only while it is used, and whatever waits when it fails is dropped.
+// Bodies keep their order. False means that the body was dropped: more than Config.BulkQueueBytes
+// wait, the body is longer than FrameBytesMax, or the peer is no other member.
+func (h *Host) SendBulk(to epaxos.ReplicaID, body []byte) bool {
+	p, found := h.roster.Load().peers[to]
+	return found && p.sendBulk(body)
 }
 
 // AcceptClient returns the next client connection, its certificate checked; the caller owns it.
@@ -180,9 +153,9 @@ func (h *Host) Addr() net.Addr { return h.config.Conn.LocalAddr() }
 // when it returns.
 func (h *Host) Close() error {
 	h.closed.Do(func() {
-		h.refreshes.Lock()
+		h.changes.Lock()
 		h.cancel(errClosed)
-		h.refreshes.Unlock()
+		h.changes.Unlock()
 		h.wg.Wait()
 		h.ended = errors.Join(h.listener.Close(), h.quic.Close(), h.config.Conn.Close())
 	})
@@ -195,7 +168,7 @@ func (h *Host) clock() time.Duration { return time.Since(h.start) }
 // refusedLogEvery bounds what strangers can make a replica write to its log.
 const refusedLogEvery = time.Second
 
-// callerRefused hears of every caller that failed the TLS rules.
+// callerRefused hears of every caller that failed the TLS rules, or is no member.
 func (h *Host) callerRefused(remote net.Addr, err error) {
 	count := h.refusedCount.Add(1)
 	now, last := int64(h.clock()), h.refusedLogged.Load()

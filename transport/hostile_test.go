@@ -40,7 +40,7 @@ func (c *caller) dial(b *bed, to epaxos.ReplicaID, credential *identity.Credenti
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	config := credential.PeerConfig(to, b.members())
+	config := credential.PeerConfig(b.cluster.Members[to-1])
 	config.NextProtos = []string{protocol}
 	config.VerifyConnection = nil
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -98,7 +98,7 @@ func TestAMemberThatBreaksTheProtocolIsCutOff(t *testing.T) {
 		"a second hello":            {after(hello(0, "hi")), "frame of hello"},
 		"an echo to the acceptor":   {after(appendFrame(nil, frameEcho)), "frame of echo"},
 		"an unknown kind":           {after(appendFrame(nil, 99)), "frame of kind 99"},
-		"a lane too high":           {hello(LanesMax, "hi"), "lane 16"},
+		"a lane too high":           {hello(bulkLane+1, "hi"), "lane 17"},
 		"a hello without a lane":    {appendFrame(nil, frameHello), "need a hello"},
 		"a heartbeat too short":     {after(appendFrame(nil, frameHeartbeat, []byte("x"))), "heartbeat of 1 bytes"},
 	} {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -16,6 +18,8 @@ import (
 const (
 	redialMin = 50 * time.Millisecond
 	redialMax = 2 * time.Second
+	// redialRemovedMax is for a peer that says that this replica was removed.
+	redialRemovedMax = 30 * time.Second
 	// steadyAfter is how long a connection must stand to count as a success: a peer that accepts
 	// and then drops us must not be dialed in a tight loop.
 	steadyAfter = time.Second
@@ -40,8 +44,8 @@ type lane struct {
 	dialedAt   time.Duration      // the host's clock when the dial under way began
 }
 
-func newLane(p *peer, number int) *lane {
-	return &lane{peer: p, number: number, queue: newQueue(&p.budget), nudged: make(chan struct{}, 1)}
+func newLane(p *peer, number int, room *budget) *lane {
+	return &lane{peer: p, number: number, queue: newQueue(room), nudged: make(chan struct{}, 1)}
 }
 
 // nudge has a lane that is down dial at once. A handshake with a peer that was down backs off to
@@ -72,15 +76,30 @@ func (l *lane) run() {
 		if stood >= steadyAfter {
 			ceiling = redialMin
 		}
-		wait := time.NewTimer(time.Duration(l.peer.host.config.Rand() * float64(ceiling)))
-		select {
-		case <-wait.C:
-		case <-l.nudged:
-		case <-l.peer.ctx.Done():
-		}
-		wait.Stop()
-		ceiling = min(2*ceiling, redialMax)
+		longest := l.patience(err)
+		l.pause(ceiling)
+		ceiling = min(2*ceiling, longest)
 	}
+}
+
+// pause waits for a part of the ceiling, or until the peer has shown that it can be dialed.
+func (l *lane) pause(ceiling time.Duration) {
+	wait := time.NewTimer(time.Duration(l.peer.host.config.Rand() * float64(ceiling)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-l.nudged:
+	case <-l.peer.ctx.Done():
+	}
+}
+
+// patience is the longest pause after a failure: who was removed is not let in by asking again. Whether
+// the peer disowned this replica is passed on here.
+func (l *lane) patience(err error) time.Duration {
+	if why, found := l.peer.disowned(err); found && why.Code == CloseRemoved {
+		return redialRemovedMax
+	}
+	return redialMax
 }
 
 // session is the life of one connection. It returns how long the lane stood, zero if it never did,
@@ -90,13 +109,14 @@ func (l *lane) session() (stood time.Duration, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("dial: %w", explain(err))
 	}
-	stop := context.AfterFunc(l.peer.ctx, func() { closeConn(conn, l.peer.closeCode(), "") })
+	stop := context.AfterFunc(l.peer.ctx, func() { l.peer.dismiss(conn) })
 	defer stop()
-	stream, frames, err := l.greet(conn)
+	stream, frames, hello, err := l.greet(conn)
 	if err != nil {
 		closeConn(conn, codeFor(err), err.Error())
 		return 0, fmt.Errorf("exchange hellos: %w", endOf(conn, err))
 	}
+	l.peer.laneUp(hello)
 	up := l.peer.host.clock()
 	defer func() { l.peer.laneDown(err) }()
 	echoes := make(chan error, 1)
@@ -109,15 +129,6 @@ func (l *lane) session() (stood time.Duration, err error) {
 	closeConn(conn, codeFor(err), err.Error())
 	err = errors.Join(endOf(conn, err), protocolOnly(<-echoes))
 	return max(1, l.peer.host.clock()-up), err
-}
-
-// closeCode tells the other end whether the host is closing or only this peer is dropped.
-func (p *peer) closeCode() CloseCode {
-	var gone removed
-	if errors.As(context.Cause(p.ctx), &gone) {
-		return gone.code
-	}
-	return CloseShutdown
 }
 
 // endOf prefers the reason for which a connection ended to the error that a stream met because of it.
@@ -149,7 +160,7 @@ func (l *lane) dial() (*quic.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig := host.config.Credential.PeerConfig(l.peer.member.Replica, host.config.Members)
+	tlsConfig := host.config.Credential.PeerConfig(l.peer.member)
 	return host.quic.Dial(ctx, addr, tlsConfig, dialConfig())
 }
 
@@ -185,44 +196,43 @@ func resolve(ctx context.Context, local net.Addr, addr string) (*net.UDPAddr, er
 	return &net.UDPAddr{IP: ips[0].Unmap().AsSlice(), Port: port, Zone: ips[0].Zone()}, nil
 }
 
-// greet opens the stream and exchanges hellos. If it succeeds, the lane is up.
-func (l *lane) greet(conn *quic.Conn) (*quic.Stream, *frameReader, error) {
+// greet opens the stream and exchanges hellos; it returns the peer's.
+func (l *lane) greet(conn *quic.Conn) (*quic.Stream, *frameReader, []byte, error) {
 	ctx, cancel := context.WithTimeout(l.peer.ctx, helloTimeout)
 	defer cancel()
 	stream, err := conn.OpenStreamSync(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	config := &l.peer.host.config
 	id := l.peer.member.Replica
 	hello := config.Hello(id)
 	switch {
 	case len(hello) == 0:
-		return nil, nil, errNothingToSay
+		return nil, nil, nil, errNothingToSay
 	case len(hello) > HelloBytesMax:
-		return nil, nil, fmt.Errorf("own hello of %d bytes: at most %d", len(hello), HelloBytesMax)
+		return nil, nil, nil, fmt.Errorf("own hello of %d bytes: at most %d", len(hello), HelloBytesMax)
 	}
 	deadline := time.Now().Add(helloTimeout)
 	if err := stream.SetDeadline(deadline); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if _, err := stream.Write(appendFrame(nil, frameHello, []byte{byte(l.number)}, hello)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	frames := newFrameReader(stream, 1+HelloBytesMax)
 	_, answer, err := readHello(frames)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := config.CheckHello(id, answer); err != nil {
-		return nil, nil, refusal{err}
+		return nil, nil, nil, refusal{err}
 	}
 	if err := stream.SetDeadline(time.Time{}); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	l.peer.hear()
-	l.peer.laneUp(answer)
-	return stream, frames, nil
+	return stream, frames, slices.Clone(answer), nil
 }
 
 // readHello reads the first frame of a connection.
@@ -233,7 +243,7 @@ func readHello(frames *frameReader) (lane int, hello []byte, err error) {
 		return 0, nil, err
 	case kind != frameHello || len(body) == 0:
 		return 0, nil, protocolError{fmt.Sprintf("first frame is %s: need a hello", kind)}
-	case int(body[0]) >= LanesMax:
+	case int(body[0]) > bulkLane:
 		return 0, nil, protocolError{fmt.Sprintf("lane %d: at most %d are possible", body[0], LanesMax)}
 	}
 	return int(body[0]), body[1:], nil
@@ -255,7 +265,7 @@ func (l *lane) write(conn *quic.Conn, stream *quic.Stream) error {
 			}
 		case <-l.queue.ready:
 			batch := l.queue.take(spare)
-			if err := l.writeBatch(stream, batch); err != nil {
+			if err := l.writeBatch(stream, batch, &l.peer.counters.bytesSent); err != nil {
 				return err
 			}
 			spare = batch
@@ -265,16 +275,16 @@ func (l *lane) write(conn *quic.Conn, stream *quic.Stream) error {
 
 // writeBatch writes whole frames, in pieces. A batch that fails is lost: how much of it arrived is
 // unknown, and a frame cut in two cannot be continued on another connection.
-func (l *lane) writeBatch(stream io.Writer, batch []byte) error {
+func (l *lane) writeBatch(stream io.Writer, batch []byte, sent *atomic.Uint64) error {
 	rest := batch
-	defer func() { l.peer.budget.release(len(rest)) }()
+	defer func() { l.queue.budget.release(len(rest)) }()
 	for len(rest) > 0 {
 		piece := rest[:min(len(rest), writePieceBytes)]
 		if _, err := stream.Write(piece); err != nil {
 			return err
 		}
-		l.peer.budget.release(len(piece))
-		l.peer.counters.bytesSent.Add(uint64(len(piece)))
+		l.queue.budget.release(len(piece))
+		sent.Add(uint64(len(piece)))
 		rest = rest[len(piece):]
 	}
 	return nil

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -22,8 +23,12 @@ type peer struct {
 	budget budget
 	lanes  []*lane
 
+	bulkBudget budget
+	bulk       *lane
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	ended  chan struct{} // closed when the lanes have ended
 
 	// events orders PeerUp and PeerDown, which are called while it is held. Nothing that a callback
 	// may wait for takes it: lanesUp, which changes under it, is read without.
@@ -31,8 +36,8 @@ type peer struct {
 	lanesUp atomic.Int32
 
 	mu       sync.Mutex
-	accepted [LanesMax]*quic.Conn // by the number of the lane that the peer gave
-	lastErr  error                // why the last attempt or connection of a lane failed
+	accepted [bulkLane + 1]*quic.Conn // by the number of the lane that the peer gave
+	lastErr  error                    // why the last attempt or connection of a lane failed
 
 	rtt      rttEstimate
 	heard    atomic.Int64 // the host's clock when a frame last came; 0 is never
@@ -45,12 +50,8 @@ type counters struct {
 	framesReceived, bytesReceived atomic.Uint64
 	framesDropped                 atomic.Uint64
 	connects                      atomic.Uint64
+	bulkBytesSent, bulkDropped    atomic.Uint64
 }
-
-// removed is the cause of a peer that has been stopped while the host lives on.
-type removed struct{ code CloseCode }
-
-func (r removed) Error() string { return r.code.String() }
 
 func newPeer(h *Host, member identity.Member) *peer {
 	p := &peer{
@@ -58,22 +59,62 @@ func newPeer(h *Host, member identity.Member) *peer {
 		member: member,
 		logger: h.config.Logger.With(slog.Uint64("peer", uint64(member.Replica)), slog.String("addr", member.Addr)),
 		budget: budget{max: int64(h.config.QueueBytes)},
+		ended:  make(chan struct{}),
+
+		bulkBudget: budget{max: int64(h.config.BulkQueueBytes)},
 	}
 	p.ctx, p.cancel = context.WithCancelCause(h.ctx)
 	for number := range h.config.Lanes {
-		p.lanes = append(p.lanes, newLane(p, number))
+		p.lanes = append(p.lanes, newLane(p, number, &p.budget))
 	}
+	p.bulk = newLane(p, bulkLane, &p.bulkBudget)
 	return p
 }
 
-func (p *peer) run() {
-	for _, l := range p.lanes {
-		p.host.wg.Go(l.run)
-	}
+// run starts the lanes, once those of the peer that stood for the same replica before, if any, have
+// ended: so PeerUp and PeerDown alternate.
+func (p *peer) run(before *peer) {
+	p.host.wg.Go(func() {
+		defer close(p.ended)
+		if before != nil {
+			<-before.ended
+		}
+		var lanes sync.WaitGroup
+		for _, l := range p.lanes {
+			lanes.Go(l.run)
+		}
+		lanes.Go(p.bulk.runBulk)
+		lanes.Wait()
+	})
 }
 
-// stop ends the lanes and what was accepted, without waiting for them.
-func (p *peer) stop(code CloseCode) { p.cancel(removed{code}) }
+// stop ends the lanes and what was accepted, and frees the queues, without waiting for the former.
+func (p *peer) stop(why dismissal) {
+	p.cancel(why)
+	for _, l := range p.lanes {
+		l.queue.close()
+	}
+	p.bulk.queue.close()
+}
+
+// dismiss closes a connection, telling whether the host is closing or only this peer is dropped.
+func (p *peer) dismiss(conn *quic.Conn) {
+	var why dismissal
+	if errors.As(context.Cause(p.ctx), &why) {
+		closeConn(conn, why.code, why.reason)
+		return
+	}
+	closeConn(conn, CloseShutdown, "the replica is shutting down")
+}
+
+// disowned passes on that the peer says that this replica is no member.
+func (p *peer) disowned(err error) (why *PeerError, found bool) {
+	why, found = disowned(err)
+	if found && p.ctx.Err() == nil && p.host.config.Disowned != nil {
+		p.host.config.Disowned(p.member.Replica, why)
+	}
+	return why, found
+}
 
 func (p *peer) send(stripe int, body []byte) bool {
 	lane := p.lanes[uint(stripe)%uint(len(p.lanes))]
@@ -190,12 +231,16 @@ type PeerStatus struct {
 	FramesReceived uint64
 	BytesReceived  uint64
 	Connects       uint64 // lanes opened, so a flapping peer shows
+
+	BulkQueueBytes int64  // waiting now, of SendBulk
+	BulkBytesSent  uint64 // handed to QUIC
+	BulkDropped    uint64 // frames refused by SendBulk, or lost with its connection
 }
 
 // Peers is the status of every peer, ascending by replica id.
 func (h *Host) Peers() []PeerStatus {
 	var all []PeerStatus
-	for _, p := range *h.peers.Load() {
+	for _, p := range h.roster.Load().peers {
 		all = append(all, p.status())
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int { return int(a.Replica) - int(b.Replica) })
@@ -216,6 +261,9 @@ func (p *peer) status() PeerStatus {
 		FramesReceived: p.counters.framesReceived.Load(),
 		BytesReceived:  p.counters.bytesReceived.Load(),
 		Connects:       p.counters.connects.Load(),
+		BulkQueueBytes: p.bulkBudget.used.Load(),
+		BulkBytesSent:  p.counters.bulkBytesSent.Load(),
+		BulkDropped:    p.counters.bulkDropped.Load(),
 	}
 	s.RTT, s.RTTMin = p.rtt.get()
 	p.mu.Lock()
@@ -228,7 +276,7 @@ func (p *peer) status() PeerStatus {
 
 // RTT is the smoothed and the least round trip to a peer; false if unknown, as while it is down.
 func (h *Host) RTT(to epaxos.ReplicaID) (smoothed, least time.Duration, known bool) {
-	p, found := (*h.peers.Load())[to]
+	p, found := h.roster.Load().peers[to]
 	if !found {
 		return 0, 0, false
 	}
@@ -238,7 +286,7 @@ func (h *Host) RTT(to epaxos.ReplicaID) (smoothed, least time.Duration, known bo
 
 // LastHeard is when the last frame came from a peer; zero if none ever did.
 func (h *Host) LastHeard(from epaxos.ReplicaID) time.Time {
-	if p, found := (*h.peers.Load())[from]; found {
+	if p, found := h.roster.Load().peers[from]; found {
 		return p.lastHeard()
 	}
 	return time.Time{}
@@ -247,7 +295,7 @@ func (h *Host) LastHeard(from epaxos.ReplicaID) time.Time {
 // Suspected reports whether nothing came from a peer for Config.SuspectAfter. It is a guess about
 // the present that may be wrong, never a reason to believe that the peer has stopped.
 func (h *Host) Suspected(peer epaxos.ReplicaID) bool {
-	p, found := (*h.peers.Load())[peer]
+	p, found := h.roster.Load().peers[peer]
 	return !found || p.suspected()
 }
 

@@ -35,20 +35,60 @@ type queue struct {
 
 	mu      sync.Mutex
 	pending []byte
+	frames  int // in pending
+	closed  bool
 }
 
 func newQueue(b *budget) *queue { return &queue{budget: b, ready: make(chan struct{}, 1)} }
 
-// push copies a frame in; false if the budget has no room for it.
+// push copies a frame in; false if the budget has no room for it, or the queue is closed.
 func (q *queue) push(kind frameKind, body []byte) bool {
 	if !q.budget.reserve(frameHeaderBytes + len(body)) {
 		return false
 	}
 	q.mu.Lock()
-	q.pending = appendFrame(q.pending, kind, body)
+	closed := q.closed
+	if !closed {
+		q.pending = appendFrame(q.pending, kind, body)
+		q.frames++
+	}
 	q.mu.Unlock()
+	if closed {
+		q.budget.release(frameHeaderBytes + len(body))
+		return false
+	}
 	q.wake()
 	return true
+}
+
+// drop throws away what waits and returns how many frames that was.
+func (q *queue) drop() (frames int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.clear()
+}
+
+// close drops what waits and refuses what comes.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.clear()
+}
+
+// clear empties the queue. The caller holds mu.
+func (q *queue) clear() (frames int) {
+	frames = q.frames
+	q.budget.release(len(q.pending))
+	q.pending, q.frames = nil, 0
+	return frames
+}
+
+// empty reports whether nothing waits.
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending) == 0
 }
 
 // wake lets the writer look at the queue.
@@ -68,6 +108,6 @@ func (q *queue) take(spare []byte) []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	batch := q.pending
-	q.pending = spare[:0]
+	q.pending, q.frames = spare[:0], 0
 	return batch
 }

@@ -8,11 +8,13 @@
 //
 // A certificate alone does not make a member. The membership binds a replica id to the
 // fingerprint of one public key, so a second certificate issued for the same id, by mistake or by
-// a thief of the authority's key, is refused until a membership change names its key.
+// a thief of the authority's key, is refused until a membership change names its key. The refusal
+// comes after the handshake, in words (Members.Verify), since who is joining or was removed must hear why.
 //
 // Replicas and clients share one port. What a connection may do is told by its ALPN, which also
-// carries the version of the protocol: PeerProtocol needs a member's key, ClientProtocol a
-// client's certificate. TLS is 1.3 and mutual, always; sessions are never resumed, because a
+// carries the version of the protocol: PeerProtocol needs a replica's certificate, ClientProtocol a
+// client's. A client trusts every replica that the authority signed, so it follows the membership
+// without knowing it beforehand. TLS is 1.3 and mutual, always; sessions are never resumed, because a
 // resumed session would skip nothing but the check that the peer is still a member.
 //
 // All functions are safe for concurrent use. Randomness comes from the operating system.

@@ -73,10 +73,9 @@ func shake(caller, server *tls.Config) (callerErr, serverErr error) {
 
 func TestHandshakesBetweenThoseWhoBelong(t *testing.T) {
 	c := newCluster(t, "a:1", "b:1", "c:1")
-	members := c.table(t)
-	server := c.Replicas[1].ServerConfig(members, nil)
+	server := c.Replicas[1].ServerConfig(nil)
 	for name, caller := range map[string]*tls.Config{
-		"peer":   c.Replicas[0].PeerConfig(2, members),
+		"peer":   c.Replicas[0].PeerConfig(c.Members[1]),
 		"client": issueClient(t, c, "alice").ClientConfig(),
 	} {
 		if callerErr, serverErr := shake(caller, server); callerErr != nil || serverErr != nil {
@@ -88,7 +87,6 @@ func TestHandshakesBetweenThoseWhoBelong(t *testing.T) {
 // Everyone who must not be let in, and what the server says about it.
 func TestServerRefuses(t *testing.T) {
 	c, foreign := newCluster(t, "a:1", "b:1", "c:1"), newCluster(t, "a:1", "b:1", "c:1")
-	members := c.table(t)
 	alice := issueClient(t, c, "alice")
 	as := func(credential *Credential, protocol string) *tls.Config {
 		config := credential.ClientConfig()
@@ -106,8 +104,6 @@ func TestServerRefuses(t *testing.T) {
 		caller *tls.Config
 		want   string
 	}{
-		"a second key for a member":     {as(issueReplica(t, c, 1), PeerProtocol), "binds the replica to key"},
-		"a replica that is no member":   {as(issueReplica(t, c, 9), PeerProtocol), "is no member"},
 		"a client on the peers' lane":   {as(alice, PeerProtocol), "is a client"},
 		"a replica that plays a client": {as(c.Replicas[0], ClientProtocol), "may not speak"},
 		"a peer of another cluster":     {as(foreign.Replicas[0], PeerProtocol), "not one of this cluster's authority"},
@@ -117,7 +113,7 @@ func TestServerRefuses(t *testing.T) {
 		"an old TLS":                    {old, "version"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			callerErr, serverErr := shake(test.caller, c.Replicas[1].ServerConfig(members, nil))
+			callerErr, serverErr := shake(test.caller, c.Replicas[1].ServerConfig(nil))
 			if serverErr == nil || !strings.Contains(serverErr.Error(), test.want) {
 				t.Errorf("server: %v, want %q", serverErr, test.want)
 			}
@@ -130,12 +126,12 @@ func TestServerRefuses(t *testing.T) {
 
 func TestTheServerReportsWhomItRefused(t *testing.T) {
 	c, foreign := newCluster(t, "a:1", "b:1"), newCluster(t, "a:1", "b:1")
-	caller := foreign.Replicas[0].PeerConfig(2, foreign.table(t))
+	caller := foreign.Replicas[0].PeerConfig(foreign.Members[1])
 	caller.RootCAs = c.Replicas[0].roots()
 	caller.ServerName = replicaDNS(c.ID, 2)
 	caller.VerifyConnection = nil
 	var reported error
-	_, serverErr := shake(caller, c.Replicas[1].ServerConfig(c.table(t), func(_ net.Addr, err error) { reported = err }))
+	_, serverErr := shake(caller, c.Replicas[1].ServerConfig(func(_ net.Addr, err error) { reported = err }))
 	if reported == nil || !strings.Contains(reported.Error(), foreign.ID.String()) {
 		t.Errorf("reported %v (server: %v), want the name with the foreign cluster", reported, serverErr)
 	}
@@ -144,7 +140,6 @@ func TestTheServerReportsWhomItRefused(t *testing.T) {
 // The dialer judges as well: whoever answers must be the one that was called.
 func TestDialerRefuses(t *testing.T) {
 	c, foreign := newCluster(t, "a:1", "b:1", "c:1"), newCluster(t, "a:1", "b:1", "c:1")
-	members := c.table(t)
 	alice := issueClient(t, c, "alice")
 	forger, err := NewAuthority(c.ID, time.Now())
 	if err != nil {
@@ -154,13 +149,13 @@ func TestDialerRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	toTwo := c.Replicas[0].PeerConfig(2, members)
+	toTwo := c.Replicas[0].PeerConfig(c.Members[1])
 	for name, test := range map[string]struct {
 		caller *tls.Config
 		server *Credential
 		want   string
 	}{
-		"another member":               {c.Replicas[0].PeerConfig(3, members), c.Replicas[1], "replica-3"},
+		"another member":               {c.Replicas[0].PeerConfig(c.Members[2]), c.Replicas[1], "replica-3"},
 		"the member with a wrong key":  {toTwo, issueReplica(t, c, 2), "binds the replica to key"},
 		"a replica of another cluster": {toTwo, foreign.Replicas[1], "valid for replica-2." + foreign.ID.String()},
 		"a forged authority":           {toTwo, forged, "unknown authority"},
@@ -170,7 +165,7 @@ func TestDialerRefuses(t *testing.T) {
 		"a forger, to a client":        {alice.ClientConfig(), forged, "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			callerErr, _ := shake(test.caller, test.server.ServerConfig(members, nil))
+			callerErr, _ := shake(test.caller, test.server.ServerConfig(nil))
 			if callerErr == nil || !strings.Contains(callerErr.Error(), test.want) {
 				t.Errorf("caller: %v, want %q", callerErr, test.want)
 			}
@@ -192,18 +187,64 @@ func TestAClientCertificateCannotServe(t *testing.T) {
 	}
 }
 
-func TestAMemberIsLostWithTheMembership(t *testing.T) {
+// Replicas of the cluster that are no members pass TLS, and are told apart afterwards.
+func TestWhoIsAMember(t *testing.T) {
 	c := newCluster(t, "a:1", "b:1", "c:1")
-	members := c.table(t)
-	one := c.Replicas[0].Certificate
-	if m, err := members.Verify(one); err != nil || m != c.Members[0] {
-		t.Fatalf("%+v, %v", m, err)
-	}
-	if err := members.Replace(c.Members[1:]); err != nil {
+	first := c.table(t)
+	next, err := NewMembers(c.ID, c.Members[1:])
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := members.Verify(one); err == nil || !strings.Contains(err.Error(), "is no member") {
-		t.Errorf("after its removal: %v", err)
+	fifth := next.InEpoch(5, 4)
+	if next.Epoch() != 0 || fifth.Epoch() != 5 || fifth.Cluster() != c.ID {
+		t.Errorf("epochs %d and %d", next.Epoch(), fifth.Epoch())
+	}
+	for name, test := range map[string]struct {
+		members         *Members
+		who             *Credential
+		unknown, former bool
+		want            string
+	}{
+		"a member":                       {first, c.Replicas[0], false, false, ""},
+		"a stranger":                     {first, issueReplica(t, c, 9), true, false, "replica 9 is not a member (yet)"},
+		"a former member, by its id":     {fifth, c.Replicas[0], true, true, "was removed: epoch 5 does not have it"},
+		"a former member, not known so":  {next, c.Replicas[0], true, false, "replica 1 is not a member (yet)"},
+		"a joiner":                       {fifth, issueReplica(t, c, 4), true, false, "(yet): epoch 5 does not have it"},
+		"a second key for a member's id": {fifth, issueReplica(t, c, 2), true, false, "binds the replica to key"},
+		"a client":                       {first, issueClient(t, c, "alice"), false, false, "is a client"},
+		"a replica of another cluster":   {first, newCluster(t, "a:1").Replicas[0], false, false, "another cluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := test.members.Verify(test.who.Certificate)
+			byKey, found := test.members.ByFingerprint(test.who.Fingerprint())
+			if test.want == "" {
+				if err != nil || m != c.Members[0] || !found || byKey != m {
+					t.Errorf("%+v, %v; by key %+v", m, err, byKey)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || found {
+				t.Errorf("%v, want %q; by key %t", err, test.want, found)
+			}
+			if errors.Is(err, ErrUnknownMember) != test.unknown || errors.Is(err, ErrFormerMember) != test.former {
+				t.Errorf("%v: unknown %t, former %t", err, errors.Is(err, ErrUnknownMember), errors.Is(err, ErrFormerMember))
+			}
+		})
+	}
+}
+
+// A client and a replica need nothing but the authority to trust a replica that joined after both of
+// them were set up.
+func TestALateReplicaIsTrustedThroughTheAuthority(t *testing.T) {
+	c := newCluster(t, "a:1")
+	alice := issueClient(t, c, "alice")
+	late := issueReplica(t, c, 7)
+	if callerErr, serverErr := shake(alice.ClientConfig(), late.ServerConfig(nil)); callerErr != nil || serverErr != nil {
+		t.Errorf("a client calls: caller %v, server %v", callerErr, serverErr)
+	}
+	caller := late.PeerConfig(c.Members[0])
+	if callerErr, serverErr := shake(caller, c.Replicas[0].ServerConfig(nil)); callerErr != nil || serverErr != nil {
+		t.Errorf("it calls a member: caller %v, server %v", callerErr, serverErr)
 	}
 }
 
@@ -261,7 +302,7 @@ func TestFilesRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	callerErr, serverErr := shake(late.ClientConfig(), replica.ServerConfig(c.table(t), nil))
+	callerErr, serverErr := shake(late.ClientConfig(), replica.ServerConfig(nil))
 	if callerErr != nil || serverErr != nil {
 		t.Errorf("caller %v, server %v", callerErr, serverErr)
 	}

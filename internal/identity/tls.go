@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-
-	"github.com/264bc8cf/epaxos/epaxos"
 )
 
 // RefusedFunc hears of each connection that a server refused, and why. The far end learns only
@@ -15,9 +13,11 @@ import (
 type RefusedFunc func(remote net.Addr, err error)
 
 // ServerConfig is the TLS configuration of a replica's port, shared by peers and clients. The far
-// end must hold a certificate of the cluster's authority; under PeerProtocol it must be a member
-// with the member's key, under ClientProtocol a client. refused may be nil.
-func (c *Credential) ServerConfig(members *Members, refused RefusedFunc) *tls.Config {
+// end must hold a certificate of the cluster's authority: under PeerProtocol a replica's, under
+// ClientProtocol a client's. Whether the replica is a member is not asked here but by Members.Verify
+// once the handshake is over: TLS could not tell a joining or a removed replica why it is refused.
+// refused may be nil.
+func (c *Credential) ServerConfig(refused RefusedFunc) *tls.Config {
 	base := c.baseConfig()
 	base.NextProtos = []string{PeerProtocol, ClientProtocol}
 	// The chain is verified in VerifyConnection, with everything else, so that whoever runs the
@@ -31,7 +31,7 @@ func (c *Credential) ServerConfig(members *Members, refused RefusedFunc) *tls.Co
 		config := base.Clone()
 		config.GetConfigForClient = nil
 		config.VerifyConnection = func(state tls.ConnectionState) error {
-			err := c.verifyCaller(state, members)
+			err := c.verifyCaller(state)
 			if err != nil && refused != nil {
 				refused(remote, err)
 			}
@@ -44,23 +44,24 @@ func (c *Credential) ServerConfig(members *Members, refused RefusedFunc) *tls.Co
 
 // PeerConfig is the TLS configuration with which a replica dials one member. Whoever answers must
 // be that member, with the member's key.
-func (c *Credential) PeerConfig(to epaxos.ReplicaID, members *Members) *tls.Config {
+func (c *Credential) PeerConfig(to Member) *tls.Config {
 	config := c.baseConfig()
 	config.NextProtos = []string{PeerProtocol}
-	config.ServerName = replicaDNS(c.Name.Cluster, to)
+	config.ServerName = replicaDNS(c.Name.Cluster, to.Replica)
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if state.NegotiatedProtocol != PeerProtocol {
-			return fmt.Errorf("replica %d does not speak %s", to, PeerProtocol)
+			return fmt.Errorf("replica %d does not speak %s", to.Replica, PeerProtocol)
 		}
-		member, err := members.Verify(state.PeerCertificates[0])
+		leaf := state.PeerCertificates[0]
+		name, err := replicaName(leaf, c.Name.Cluster)
 		if err != nil {
 			return err
 		}
-		if member.Replica != to {
+		if name.Replica != to.Replica {
 			return fmt.Errorf("replica %d answered where replica %d should: correct the address of one of them",
-				member.Replica, to)
+				name.Replica, to.Replica)
 		}
-		return nil
+		return to.check(leaf)
 	}
 	return config
 }
@@ -103,7 +104,7 @@ func (c *Credential) roots() *x509.CertPool {
 }
 
 // verifyCaller is everything that a connection to the shared port must pass.
-func (c *Credential) verifyCaller(state tls.ConnectionState, members *Members) error {
+func (c *Credential) verifyCaller(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("no certificate shown")
 	}
@@ -121,7 +122,7 @@ func (c *Credential) verifyCaller(state tls.ConnectionState, members *Members) e
 	}
 	switch state.NegotiatedProtocol {
 	case PeerProtocol:
-		_, err := members.Verify(leaf)
+		_, err := replicaName(leaf, c.Name.Cluster)
 		return err
 	case ClientProtocol:
 		if name.Cluster != c.Name.Cluster || name.IsReplica() {
