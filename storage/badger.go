@@ -29,10 +29,14 @@ type Badger struct {
 	reader *badger.Txn // reads the newest version, so it serves for the life of the store
 
 	meta      meta
+	staged    staged
+	garbage   garbage
 	lastChain chain
 	last      atomic.Uint64
 	first     atomic.Uint64 // meta.first, for any goroutine
 	dead      error         // why nothing more is saved or read; only the goroutine that saves touches it
+	holds     holds
+	gate      gate // for the goroutines that do not save
 
 	free    func() (uint64, error) // a test makes a disk run full
 	wal     wal
@@ -102,6 +106,11 @@ func (b *Badger) start() error {
 	if err := b.loadLast(); err != nil {
 		return err
 	}
+	if err := b.loadStaged(); err != nil {
+		return err
+	}
+	b.holds.restore(b.last.Load(), b.meta.held, b.meta.generation)
+	b.discard(b.holds.floor) // before this, compaction discards nothing
 	if b.mark == nil {
 		if b.mark, err = openMark(b.opts.Dir); err != nil {
 			return err
@@ -208,7 +217,6 @@ func (b *Badger) loadLast() error {
 	}
 	b.last.Store(last)
 	b.lastChain = header.chain
-	b.db.SetDiscardTs(groupVersion(last))
 	return nil
 }
 
@@ -236,18 +244,21 @@ func (b *Badger) LastGroup() uint64 { return b.last.Load() }
 // BatchBytesMax is what Bytes of a batch may be for Save to take it.
 func (b *Badger) BatchBytesMax() int { return BatchBytesMax(b.opts.MemTableBytes) }
 
-// Close implements Store. It flushes Badger's memory tables and moves the mark to the last group, so
+// Close implements Store. It waits for those who read in other goroutines, whose next step fails. It
+// flushes Badger's memory tables and moves the mark to the last group, so
 // that the loss of any group of a store that was closed is noticed. A dead store is only let go, since
 // nothing more may be written to it; the memory it took goes with the process.
 func (b *Badger) Close() error {
 	if errors.Is(b.dead, ErrClosed) {
 		return nil
 	}
-	if b.dead != nil {
-		b.dead = ErrClosed
+	failed := b.dead != nil
+	b.dead = ErrClosed
+	b.gate.close(ErrClosed)
+	b.gate.wait()
+	if failed {
 		return b.release()
 	}
-	b.dead = ErrClosed
 	b.reader.Discard()
 	err := b.closeBadger()
 	if err == nil {
@@ -278,6 +289,13 @@ func (b *Badger) release() error {
 }
 
 func (b *Badger) alive() error { return usable(b.dead) }
+
+// fail ends the use of the store.
+func (b *Badger) fail(err error) error {
+	b.dead = err
+	b.gate.close(err)
+	return err
+}
 
 // usable is what a call to a store answers that is dead for this reason; nil if it lives.
 func usable(dead error) error {

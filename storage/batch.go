@@ -44,15 +44,32 @@ func (w Write) Bytes() int {
 	return WriteBytesOverhead + len(w.Key) + len(w.Value)
 }
 
+// checkStaged checks what is to be staged.
+func checkStaged(writes []Write, valueBytesMax int) error {
+	for i := range writes {
+		if writes[i].Delete {
+			return fmt.Errorf("%w: a deletion of key %q cannot be staged", ErrBatchTooLarge, writes[i].Key)
+		}
+	}
+	return checkWrites(writes, valueBytesMax)
+}
+
 func (b Batch) check(batchBytesMax, valueBytesMax int, groups uint64) error {
 	if b.DropGroups < 0 || uint64(b.DropGroups) > groups {
 		return fmt.Errorf("%w: %d groups are to be dropped, %d are kept", ErrBatchTooLarge, b.DropGroups, groups)
 	}
+	if b.Hold > HoldNone {
+		return fmt.Errorf("%w: %d is no way to hold a state", ErrBatchTooLarge, b.Hold)
+	}
 	if size := b.Bytes(); size > batchBytesMax {
 		return fmt.Errorf("%w: %d of %d bytes", ErrBatchTooLarge, size, batchBytesMax)
 	}
-	for i := range b.Writes {
-		w := &b.Writes[i]
+	return checkWrites(b.Writes, valueBytesMax)
+}
+
+func checkWrites(writes []Write, valueBytesMax int) error {
+	for i := range writes {
+		w := &writes[i]
 		if len(w.Key) > KeyBytesMax {
 			return fmt.Errorf("%w: a key has %d of %d bytes", ErrBatchTooLarge, len(w.Key), KeyBytesMax)
 		}

@@ -7,7 +7,7 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// drop deletes the oldest groups in a transaction, and writes where the log begins after it. A log that
+// drop deletes the oldest groups in a transaction, and tells where the log begins after it. A log that
 // does not begin as it should is left alone: what is missing or changed would otherwise never be noticed, or
 // taken for a fault of the group behind it.
 func (b *Badger) drop(txn *badger.Txn, groups int) (after meta, err error) {
@@ -34,5 +34,5 @@ func (b *Badger) drop(txn *badger.Txn, groups int) (after meta, err error) {
 			return after, err
 		}
 	}
-	return after, txn.Set([]byte{prefixMeta}, after.encode())
+	return after, nil
 }

@@ -11,15 +11,22 @@ import (
 // that an older program would misread.
 const formatVersion = 1
 
+// formatHolds is the format of a directory in which, some time, a state was held, staged or saved in more
+// than one transaction: what format 1 lacks. Only the meta record carries it, since an older program goes
+// by that; until then a directory stays one that the older program reads.
+const formatHolds = 2
+
 const (
-	prefixMeta  = 'm'
-	prefixGroup = 'g'
-	prefixState = 's'
+	prefixMeta   = 'm'
+	prefixGroup  = 'g'
+	prefixState  = 's'
+	prefixStaged = 'n'
 
 	groupKeyBytes    = 1 + 8 + 1
 	groupHeaderBytes = 1 + 1 + 8 + 8
 	stateHeaderBytes = 4
 	metaBytes        = 1 + 1 + 8 + 8 + 16 + 4 + 8 + 4
+	metaHoldsBytes   = metaBytes + 8
 )
 
 // Badger guards its records with CRC-32C. The chain uses another polynomial, because a change that
@@ -109,41 +116,66 @@ func parseStateValue(storedKey, stored []byte) ([]byte, error) {
 
 // meta is the one record that says how to read all others.
 type meta struct {
+	format     byte
 	generation byte   // of the state keys in force
 	first      uint64 // the oldest group kept
 	before     chain  // of the group before first
+	held       uint64 // the group whose state is held, 0 is none; from formatHolds on
 	identity   Identity
 }
 
 func newMeta(id Identity) meta {
-	return meta{generation: 1, first: 1, before: firstChain(id), identity: id}
+	return meta{format: formatVersion, generation: 1, first: 1, before: firstChain(id), identity: id}
+}
+
+// upgraded is what is written of a meta record: in the older format as long as that can say it all.
+func (m meta) upgraded() meta {
+	if m.held > 0 || m.generation != 1 {
+		m.format = formatHolds
+	}
+	return m
+}
+
+func (m meta) withHolds() meta {
+	m.format = formatHolds
+	return m
 }
 
 func (m meta) encode() []byte {
-	b := make([]byte, 0, metaBytes)
-	b = append(b, formatVersion, m.generation)
+	b := make([]byte, 0, metaHoldsBytes)
+	b = append(b, m.format, m.generation)
 	b = binary.BigEndian.AppendUint64(b, m.first)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.before))
 	b = append(b, m.identity.Cluster[:]...)
 	b = binary.BigEndian.AppendUint32(b, m.identity.Replica)
 	b = binary.BigEndian.AppendUint64(b, m.identity.Incarnation)
+	if m.format >= formatHolds {
+		b = binary.BigEndian.AppendUint64(b, m.held)
+	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crcState))
 }
 
 func parseMeta(b []byte) (m meta, err error) {
-	if len(b) > 0 && b[0] != formatVersion {
-		return m, fmt.Errorf("%w: the database has format %d, this program reads %d",
-			ErrFormat, b[0], formatVersion)
+	if len(b) > 0 && b[0] != formatVersion && b[0] != formatHolds {
+		return m, fmt.Errorf("%w: the database has format %d, this program reads up to %d",
+			ErrFormat, b[0], formatHolds)
 	}
-	if len(b) != metaBytes ||
-		binary.BigEndian.Uint32(b[metaBytes-4:]) != crc32.Checksum(b[:metaBytes-4], crcState) {
+	size := metaBytes
+	if len(b) > 0 && b[0] == formatHolds {
+		size = metaHoldsBytes
+	}
+	if len(b) != size ||
+		binary.BigEndian.Uint32(b[size-4:]) != crc32.Checksum(b[:size-4], crcState) {
 		return m, fmt.Errorf("%w: the meta record does not fit its checksum", ErrDamaged)
 	}
-	m.generation = b[1]
+	m.format, m.generation = b[0], b[1]
 	m.first = binary.BigEndian.Uint64(b[2:])
 	m.before = chain(binary.BigEndian.Uint64(b[10:]))
 	copy(m.identity.Cluster[:], b[18:])
 	m.identity.Replica = binary.BigEndian.Uint32(b[34:])
 	m.identity.Incarnation = binary.BigEndian.Uint64(b[38:])
+	if m.format >= formatHolds {
+		m.held = binary.BigEndian.Uint64(b[46:])
+	}
 	return m, nil
 }

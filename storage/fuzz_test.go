@@ -55,6 +55,7 @@ func FuzzMeta(f *testing.F) {
 	f.Add(whole, false)
 	f.Add(whole, true)
 	f.Add(whole[:metaBytes-1], true)
+	f.Add(newMeta(goldenIdentity).withHolds().encode(), false)
 	f.Add([]byte{2}, false)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if seal && len(b) >= 4 {

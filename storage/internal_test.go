@@ -23,6 +23,7 @@ func TestGoldenBytes(t *testing.T) {
 	key := appendStateKey(nil, 1, []byte("key"))
 	first := firstChain(goldenIdentity)
 	chained := first.next(258, []byte("body"))
+	golden := stagedRecord{seq: 258, active: true, generation: 2, note: []byte("note")}
 	for name, test := range map[string]struct{ got, want string }{
 		"group key":   {fmt.Sprintf("%x", appendGroupKey(nil, 258, 1)), "67000000000000010201"},
 		"group":       {fmt.Sprintf("%x", groupHeader{1, 258, chained}.append(nil)), "010100000000000001027447578f1147d121"},
@@ -30,6 +31,10 @@ func TestGoldenBytes(t *testing.T) {
 		"state value": {fmt.Sprintf("%08x", stateChecksum(key, []byte("value"))), "85e05eb4"},
 		"meta": {fmt.Sprintf("%x", newMeta(goldenIdentity).encode()), "01010000000000000001356eff32e03bc177" +
 			"000102030405060708090a0b0c0d0e0f00000003000000000000000747db6957"},
+		"meta of format 2": {fmt.Sprintf("%x", newMeta(goldenIdentity).withHolds().encode()), "0201000000000000" +
+			"0001356eff32e03bc177000102030405060708090a0b0c0d0e0f00000003000000000000000700000000000000008f6e9083"},
+		"staged key":       {fmt.Sprintf("%x", golden.key()), "6e0000000000000102"},
+		"staged":           {fmt.Sprintf("%x", golden.encode()), "ecb344f301026e6f7465"},
 		"identity": {string(encodeIdentity(goldenIdentity, true)), "epaxos-storage 1\n" +
 			"cluster 000102030405060708090a0b0c0d0e0f\nreplica 3\nincarnation 7\nstate started\nchecksum e891801f\n"},
 	} {
@@ -40,9 +45,13 @@ func TestGoldenBytes(t *testing.T) {
 }
 
 func TestMetaAndIdentityAreReadAsWritten(t *testing.T) {
-	m := meta{generation: 2, first: 77, before: 0x1234, identity: goldenIdentity}
-	if got, err := parseMeta(m.encode()); err != nil || got != m {
-		t.Errorf("meta: got %+v, %v", got, err)
+	older := meta{format: formatVersion, generation: 1, first: 77, before: 0x1234, identity: goldenIdentity}
+	newer := older.withHolds()
+	newer.generation, newer.held = 2, 78
+	for _, m := range []meta{older, newer} {
+		if got, err := parseMeta(m.encode()); err != nil || got != m {
+			t.Errorf("meta: got %+v, %v, want %+v", got, err, m)
+		}
 	}
 	for _, ran := range []started{false, true} {
 		id, gotRan, err := parseIdentity(encodeIdentity(goldenIdentity, ran))
@@ -55,13 +64,19 @@ func TestMetaAndIdentityAreReadAsWritten(t *testing.T) {
 // Every single-byte change of a small record is noticed, and every cut.
 func TestSmallRecordsNoticeEveryFlip(t *testing.T) {
 	state := appendStateKey(nil, 1, []byte("key"))
+	stagedNote := stagedRecord{seq: 7, active: true, generation: 2, note: []byte("note")}
 	sum := stateChecksum(state, []byte("value"))
 	stored := append([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}, "value"...)
 	for name, record := range map[string]struct {
 		bytes []byte
 		parse func([]byte) error
 	}{
-		"meta": {newMeta(goldenIdentity).encode(), func(b []byte) error { _, err := parseMeta(b); return err }},
+		"meta":  {newMeta(goldenIdentity).encode(), func(b []byte) error { _, err := parseMeta(b); return err }},
+		"meta2": {newMeta(goldenIdentity).withHolds().encode(), func(b []byte) error { _, err := parseMeta(b); return err }},
+		"staged": {stagedNote.encode(), func(b []byte) error {
+			_, err := parseStaged(stagedNote.key(), b)
+			return err
+		}},
 		"identity": {encodeIdentity(goldenIdentity, true), func(b []byte) error {
 			_, _, err := parseIdentity(b)
 			return err

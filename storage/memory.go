@@ -21,7 +21,7 @@ type MemoryOptions struct {
 // would lose and to fail as a disk fails. Unlike other stores it splits a Save, for a crash to fall
 // in between: Begin writes, Sync makes durable. What is begun can be read only once it is synced.
 //
-// One goroutine uses a Memory at a time, but for LastGroup and Usage.
+// One goroutine uses a Memory at a time, but for what the Store's methods say.
 type Memory struct {
 	opts    MemoryOptions
 	begun   []Batch // written, not synced
@@ -29,12 +29,16 @@ type Memory struct {
 	next    error // fails the next Save
 	dead    error
 
-	mu     sync.Mutex // lets other goroutines call LastGroup and Usage; only held for writing otherwise
+	mu     sync.Mutex // lets other goroutines read; the one that saves holds it for writing only
 	first  uint64     // the oldest group kept
 	groups [][]byte   // group n is at n-first
 	keys   []string   // of state, ascending
 	state  map[string][]byte
 	full   bool
+	shut   error // dead, for other goroutines
+	holds  holds
+	past   []replaced
+	staged *memoryStaged // nil if nothing is
 }
 
 var _ Store = (*Memory)(nil)
@@ -73,15 +77,37 @@ func (m *Memory) Begin(batch Batch) error {
 	if err := batch.check(m.opts.BatchBytesMax, m.opts.ValueBytesMax, uint64(kept)); err != nil {
 		return err
 	}
-	if m.full {
-		return fmt.Errorf("%w: the memory store was told that its disk is full", ErrNoSpace)
+	if batch.Adopt && !m.adoptable() {
+		return ErrNotStaged
+	}
+	if err := m.room(); err != nil {
+		return err
 	}
 	if m.next != nil {
-		m.dead = fmt.Errorf("storage: save group %d: %w", m.LastGroup()+1, m.next)
-		return m.dead
+		return m.fail(fmt.Errorf("storage: save group %d: %w", m.LastGroup()+1, m.next))
 	}
 	m.begun = append(m.begun, batch.clone())
 	return nil
+}
+
+// adoptable tells whether something is staged that no batch begun has adopted.
+func (m *Memory) adoptable() bool {
+	return m.staged != nil && !slices.ContainsFunc(m.begun, func(b Batch) bool { return b.Adopt })
+}
+
+func (m *Memory) room() error {
+	if m.full {
+		return fmt.Errorf("%w: the memory store was told that its disk is full", ErrNoSpace)
+	}
+	return nil
+}
+
+// fail ends the use of the store.
+func (m *Memory) fail(err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dead, m.shut = err, err
+	return err
 }
 
 // Sync makes durable what was begun, in order.
@@ -99,16 +125,23 @@ func (m *Memory) syncBegun() {
 	for _, batch := range m.begun {
 		m.groups = append(m.groups[batch.DropGroups:], batch.Group)
 		m.first += uint64(batch.DropGroups)
-		for _, w := range batch.Writes {
-			m.write(w)
+		number := m.lastGroup()
+		if batch.Adopt {
+			m.keys, m.state = m.staged.keys, m.staged.state
+			m.staged, m.past = nil, nil
 		}
+		for _, w := range batch.Writes {
+			m.write(number, w)
+		}
+		m.forget(m.holds.publish(number, batch, 0))
 	}
 	m.begun = nil
 }
 
-func (m *Memory) write(w Write) {
+func (m *Memory) write(number uint64, w Write) {
 	key := string(w.Key)
 	at, found := slices.BinarySearch(m.keys, key)
+	m.past = append(m.past, replaced{group: number, key: key, value: m.state[key], found: found})
 	switch {
 	case w.Delete && found:
 		m.keys = slices.Delete(m.keys, at, at+1)
@@ -168,14 +201,16 @@ func (m *Memory) Groups(visit func(number uint64, group []byte) error) error {
 func (m *Memory) LastGroup() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.first + uint64(len(m.groups)) - 1
+	return m.lastGroup()
 }
+
+func (m *Memory) lastGroup() uint64 { return m.first + uint64(len(m.groups)) - 1 }
 
 // Usage implements Store: sizes without any overhead, and a disk that is either endless or full.
 func (m *Memory) Usage() Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	u := Usage{GroupFirst: m.first, GroupLast: m.first + uint64(len(m.groups)) - 1, FreeBytes: math.MaxUint64}
+	u := Usage{GroupFirst: m.first, GroupLast: m.lastGroup(), FreeBytes: math.MaxUint64}
 	if m.full {
 		u.FreeBytes = 0
 	}
@@ -190,7 +225,7 @@ func (m *Memory) Usage() Usage {
 
 // Close implements Store. What was begun and not synced is lost, as by Crash.
 func (m *Memory) Close() error {
-	m.dead = ErrClosed
+	_ = m.fail(ErrClosed)
 	return nil
 }
 
@@ -203,10 +238,14 @@ func (m *Memory) Crash(keepBegun bool) *Memory {
 	}
 	successor := &Memory{
 		opts: m.opts, first: m.first, groups: m.groups, keys: m.keys, state: m.state,
-		damaged: m.damaged, full: m.full,
+		damaged: m.damaged, full: m.full, staged: m.staged, past: m.past,
 	}
+	successor.restart(m.holds.held)
+	_ = m.fail(ErrClosed)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.groups, m.keys, m.state, m.damaged, m.begun = nil, nil, nil, map[uint64]bool{}, nil
-	m.dead = ErrClosed
+	m.staged, m.past = nil, nil
 	return successor
 }
 
@@ -219,6 +258,11 @@ func (m *Memory) Clone() *Memory {
 	c.groups = slices.Clone(m.groups) // groups and values are never changed in place
 	for _, key := range m.keys {
 		c.state[key] = m.state[key]
+	}
+	c.past = slices.Clone(m.past)
+	c.restart(m.holds.held)
+	if m.staged != nil {
+		c.staged = m.staged.clone()
 	}
 	for number := m.first; number <= m.LastGroup(); number++ {
 		if m.damaged[number] {
@@ -250,7 +294,8 @@ func (m *Memory) alive() error { return usable(m.dead) }
 
 // clone copies a batch, since the caller may use its bytes again.
 func (b Batch) clone() Batch {
-	c := Batch{Group: bytes.Clone(b.Group), Writes: slices.Clone(b.Writes), DropGroups: b.DropGroups}
+	c := b
+	c.Group, c.Writes = bytes.Clone(b.Group), slices.Clone(b.Writes)
 	for i := range c.Writes {
 		c.Writes[i].Key = bytes.Clone(c.Writes[i].Key)
 		c.Writes[i].Value = append([]byte{}, c.Writes[i].Value...)

@@ -269,7 +269,7 @@ func TestCloseLeavesNothingRunning(t *testing.T) {
 func TestOverwritesAreReclaimed(t *testing.T) {
 	s := createBadger(t, damageOptions(filepath.Join(t.TempDir(), "data")))
 	var written uint64
-	for written < 30<<20 {
+	for written < 45<<20 {
 		b := storage.Batch{}
 		for i := range 30 {
 			b.Writes = append(b.Writes, storage.Write{Key: historyKey(i), Value: noise[:4000]})

@@ -64,45 +64,54 @@ func (b *Badger) Scan(from, to []byte, visit func(key, value []byte) error) erro
 // errStop ends an iteration early, without an error.
 var errStop = errors.New("stop")
 
-// iterate visits keys and values under a prefix from a first key on. A panic of visit stays one: only
-// Badger's own are taken for damage.
+// iterate visits the newest keys and values under a prefix from a first key on.
 func (b *Badger) iterate(prefix, first []byte, visit func(key, value []byte) error) error {
-	var it *badger.Iterator
-	err := guard("begin to iterate", func() error {
-		it = b.reader.NewIterator(badger.IteratorOptions{Prefix: prefix})
-		it.Seek(first)
-		return nil
-	})
+	it, err := newIterator(b.reader, badger.IteratorOptions{Prefix: prefix})
 	if err != nil {
 		return err
 	}
 	defer it.Close()
+	return walk(it, first, func(item *badger.Item, value []byte) error { return visit(item.Key(), value) })
+}
+
+func newIterator(txn *badger.Txn, o badger.IteratorOptions) (it *badger.Iterator, err error) {
+	err = guard("begin to iterate", func() error {
+		it = txn.NewIterator(o)
+		return nil
+	})
+	return it, err
+}
+
+// walk visits items and their values from a first key on. A panic of visit stays one: only Badger's own
+// are taken for damage.
+func walk(it *badger.Iterator, first []byte, visit func(item *badger.Item, value []byte) error) error {
+	advance := func() error { it.Seek(first); return nil }
 	for {
-		var key, value []byte
-		done := false
+		if err := guard("iterate", advance); err != nil {
+			return err
+		}
+		var item *badger.Item
+		var value []byte
 		err := guard("iterate", func() error {
-			if done = !it.Valid(); done {
+			if !it.Valid() {
 				return nil
 			}
-			item := it.Item()
-			key = item.Key()
+			item = it.Item()
 			return item.Value(func(v []byte) error { value = v; return nil })
 		})
 		if err != nil {
-			return fmt.Errorf("storage: read on after key %q: %w", key, err)
+			return fmt.Errorf("storage: read on after key %q: %w", item.Key(), err)
 		}
-		if done {
+		if item == nil {
 			return nil
 		}
-		if err := visit(key, value); err != nil {
+		if err := visit(item, value); err != nil {
 			if errors.Is(err, errStop) {
 				return nil
 			}
 			return err
 		}
-		if err := guard("iterate", func() error { it.Next(); return nil }); err != nil {
-			return err
-		}
+		advance = func() error { it.Next(); return nil }
 	}
 }
 

@@ -17,26 +17,40 @@ func (b *Badger) Save(batch Batch) error {
 	if err := batch.check(b.BatchBytesMax(), ValueBytesMax(b.opts.MemTableBytes), kept); err != nil {
 		return err
 	}
-	if err := b.checkSpace(batch.Bytes()); err != nil {
-		if !errors.Is(err, ErrNoSpace) {
-			b.dead = err
-		}
+	if batch.Adopt && !b.staged.record.active {
+		return ErrNotStaged
+	}
+	if err := b.spaceFor(batch.Bytes()); err != nil {
 		return err
 	}
 	number := b.last.Load() + 1
 	if err := b.commit(number, batch); err != nil {
 		if !errors.Is(err, ErrBatchTooLarge) {
-			b.dead = err
+			return b.fail(err)
 		}
 		return err
 	}
 	// The mark follows the group, so it is never ahead of what is durable, and guards the group from here on.
 	if err := b.mark.move(number); err != nil {
-		b.dead = err
-		return err
+		return b.fail(err)
 	}
 	b.last.Store(number)
+	b.publish(number, batch)
 	return nil
+}
+
+// publish lets the new group be read by other goroutines, and compaction drop what newer versions replaced.
+func (b *Badger) publish(number uint64, batch Batch) {
+	b.discard(b.holds.publish(number, batch, b.meta.generation))
+}
+
+// spaceFor fails with ErrNoSpace where so much may not be written, which leaves the store as it was.
+func (b *Badger) spaceFor(bytes int) error {
+	err := b.checkSpace(bytes)
+	if err != nil && !errors.Is(err, ErrNoSpace) {
+		return b.fail(err)
+	}
+	return err
 }
 
 // checkSpace refuses before anything is written. Badger maps sparse files into memory, so on a full
@@ -58,13 +72,16 @@ func (b *Badger) commit(number uint64, batch Batch) error {
 	defer txn.Discard()
 	chain := b.lastChain.next(number, batch.Group)
 	w := b.newWriter(txn, batch)
-	err := w.group(groupHeader{number: number, chain: chain}, batch.Group)
-	for i := 0; i < len(batch.Writes) && err == nil; i++ {
-		err = w.state(b.meta.generation, batch.Writes[i])
+	after, staged, err := b.settle(w, number, batch)
+	if err == nil {
+		err = w.group(groupHeader{number: number, chain: chain}, batch.Group)
 	}
-	after := b.meta
-	if err == nil && batch.DropGroups > 0 {
-		after, err = b.drop(txn, batch.DropGroups)
+	for i := 0; i < len(batch.Writes) && err == nil; i++ {
+		err = w.state(after.generation, batch.Writes[i])
+	}
+	var swept sweep
+	if err == nil {
+		swept, err = b.sweep(txn, b.BatchBytesMax()-batch.Bytes())
 	}
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		return fmt.Errorf("%w: %w", ErrBatchTooLarge, err)
@@ -75,10 +92,35 @@ func (b *Badger) commit(number uint64, batch Batch) error {
 	if err != nil {
 		return fmt.Errorf("storage: save group %d: %w", number, err)
 	}
+	replaced := b.meta.generation
 	b.lastChain, b.meta = chain, after
 	b.first.Store(after.first)
-	b.db.SetDiscardTs(groupVersion(number)) // compaction may drop what newer versions replaced
+	b.garbage.swept(swept)
+	if batch.Adopt {
+		b.garbage.add(replaced)
+		b.staged.set(staged)
+	}
 	return nil
+}
+
+// settle adds what a batch changes besides the group and the state: where the log begins, what is held, and
+// which generation of the state is in force.
+func (b *Badger) settle(w *writer, number uint64, batch Batch) (after meta, staged stagedRecord, err error) {
+	after, staged = b.meta, b.staged.record
+	if batch.DropGroups > 0 {
+		after, err = b.drop(w.txn, batch.DropGroups)
+	}
+	after.held = batch.Hold.apply(after.held, number, batch.Adopt)
+	if err == nil && batch.Adopt {
+		after.generation = staged.generation
+		staged = staged.ended()
+		err = b.noteStaged(w.txn, staged)
+	}
+	if err == nil && after != b.meta {
+		after = after.upgraded()
+		err = w.txn.Set([]byte{prefixMeta}, after.encode())
+	}
+	return after, staged, err
 }
 
 // commitSynced returns when the transaction is durable, or as soon as Badger reports a failure from

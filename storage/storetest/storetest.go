@@ -53,6 +53,18 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"what was dropped stays dropped after a crash", func(t *testing.T, f Factory) { testDropSurvives(t, f, f.Crash) }},
 		{"what was dropped stays dropped after closing", func(t *testing.T, f Factory) { testDropSurvives(t, f, nil) }},
 		{"large groups can be dropped", testDropLarge},
+		{"a pinned state stays readable", testPin},
+		{"a held state stays readable, after a crash too", func(t *testing.T, f Factory) { testHold(t, f, f.Crash) }},
+		{"a held state stays readable, after closing too", func(t *testing.T, f Factory) { testHold(t, f, nil) }},
+		{"changes are what was set or deleted between two groups", testChanges},
+		{"what is no longer kept is said to be gone", testGone},
+		{"changes are read while others are saved", testChangesConcurrently},
+		{"what is staged is hidden until it is adopted", testStage},
+		{"what is staged survives a crash", testStageSurvives},
+		{"what is staged may be more than a transaction", testStageLarge},
+		{"what is dropped is not adopted", testDropStaged},
+		{"only what is staged can be adopted", testNotStaged},
+		{"a random life of versions and stagings agrees with a model", testRandomVersions},
 		{"LastGroup and Usage are for any goroutine", testConcurrent},
 		{"a random life agrees with a model", testRandom},
 	}
@@ -402,10 +414,13 @@ func testClosed(t *testing.T, f Factory) {
 	}
 	_, _, getErr := s.Get([]byte("a"))
 	for act, err := range map[string]error{
-		"save":   s.Save(storage.Batch{}),
-		"get":    getErr,
-		"scan":   s.Scan(nil, nil, func(_, _ []byte) error { return nil }),
-		"groups": s.Groups(func(uint64, []byte) error { return nil }),
+		"save":    s.Save(storage.Batch{}),
+		"get":     getErr,
+		"scan":    s.Scan(nil, nil, func(_, _ []byte) error { return nil }),
+		"groups":  s.Groups(func(uint64, []byte) error { return nil }),
+		"changes": s.Changes(0, 1, nil, func(storage.Write) error { return nil }),
+		"stage":   s.Stage(nil, nil),
+		"drop":    s.DropStaged(),
 	} {
 		if !errors.Is(err, storage.ErrClosed) {
 			t.Errorf("%s on a closed store: %v, want ErrClosed", act, err)
