@@ -58,6 +58,7 @@ func (l *waitingLine) cancel(p *pending) {
 
 type admission struct {
 	limits        Limits
+	held          bool // a Reconfigure is known whose fate is not
 	queued        int
 	inFlight      int
 	inFlightBytes int
@@ -80,6 +81,9 @@ func (a *admission) enqueue(p *pending) {
 // room reports whether one more instance may be in flight. A single command is always admitted,
 // however large.
 func (a *admission) room() bool {
+	if a.held {
+		return false
+	}
 	instances := a.inFlight + len(a.batch)
 	return instances == 0 || instances < a.limits.InFlight && a.inFlightBytes < a.limits.InFlightBytes
 }

@@ -114,6 +114,12 @@ const (
 	BranchForgottenHeard  // an answer that it is; it was executed here
 	BranchForgottenLost   // likewise, and it was not
 
+	// The end of an epoch.
+
+	BranchHeldBack // a Reconfigure is known: proposals wait
+	BranchReleased // it has become a no-op or was refused: they go on
+	BranchAdopted  // what the epoch before left unfinished is proposed again
+
 	branchCount
 )
 
@@ -234,6 +240,10 @@ var branchNames = [BranchCount]string{
 	BranchForgottenAsked:  "K6 forgotten, asked about",
 	BranchForgottenHeard:  "K6 forgotten elsewhere, executed here",
 	BranchForgottenLost:   "K6 forgotten elsewhere, lost here",
+
+	BranchHeldBack: "M5 held back",
+	BranchReleased: "M5 released",
+	BranchAdopted:  "M6 proposed again in the next epoch",
 }
 
 // String names the branch by its line or rule.

@@ -22,6 +22,10 @@ const (
 	SpaceState Space = iota
 	// SpaceSession holds the pseudo-keys of client sessions.
 	SpaceSession
+	// SpaceControl holds what the service knows of itself, first of all who its members are.
+	SpaceControl
+	// SpaceEpoch is touched by the commands that end an epoch, and holds nothing.
+	SpaceEpoch
 )
 
 // Access is one entry of a footprint: the point Key, or, where Range is set, all keys in
@@ -37,6 +41,13 @@ type Access struct {
 // Footprint is what a command may touch, as its command leader computed it from the payload. It
 // never changes during the life of an instance, so interference is one fact on all replicas.
 type Footprint []Access
+
+// EndsEpoch reports whether the command is a Reconfigure: if it is executed and accepted, it is the last of
+// its epoch (docs/protocol.md, M).
+func (f Footprint) EndsEpoch() bool { return len(f) == 1 && f[0].Space == SpaceEpoch }
+
+// Controls reports whether the command is for the service itself, not for the state machine.
+func (f Footprint) Controls() bool { return len(f) == 1 && f[0].Space >= SpaceControl }
 
 // Request is one client's request. Session and Number name it for deduplication; both are zero
 // where the client asked for none.

@@ -42,6 +42,7 @@ func (r *Replica) commit(in *instance, ballot Ballot, value Value, deps Dependen
 	r.publish(in)
 	r.wake(in)
 	if in.noOp {
+		r.hold()
 		r.proposeAgain(in)
 	}
 }

@@ -239,6 +239,7 @@ var DigestedFields = []string{
 const (
 	asConfigured = "never changes"
 	asTime       = "only the passing of time reads it, and here time stands still: what it would bring is an input"
+	asEndings    = "no command that is explored ends an epoch"
 	asTurn       = "means something within a turn, and every input is a turn"
 	asGossip     = "only gossip, fetching and catching up read it, which tell decisions and decide nothing"
 	asAdmission  = "bounds what is led at a time; here a replica proposes what the exploration says"
@@ -267,6 +268,7 @@ var IgnoredFields = map[string]string{
 
 	"RecoverReply.ID": "the instance of the round", "RecoverReply.Ballot": "the ballot of the round",
 
+	"Replica.endings": asEndings, "admission.held": asEndings,
 	"admission.limits": asConfigured, "admission.inFlightBytes": asAdmission, "admission.keys": asAdmission,
 	"admission.queue": asAdmission, "admission.batch": asTurn, "admission.byProposal": asAdmission,
 }

@@ -222,6 +222,7 @@ func (r *Replica) Executed(now time.Duration, ids []InstanceID) {
 			r.leave(in.command)
 		}
 	}
+	r.hold()
 	r.serveQueue()
 }
 

@@ -81,6 +81,7 @@ type Replica struct {
 	admission admission
 
 	forgotten  InstanceID                 // known to peers, and must be here; zero if none
+	endings    []*instance                // Reconfigures whose fate may be unknown
 	restored   []*instance                // between Restore and Restored, in the order of their records
 	watch      fifo                       // undecided instances, by the time of their next look
 	impatient  []*instance                // slow quorum reached, fast path still possible
@@ -370,6 +371,10 @@ func (r *Replica) learn(in *instance, command *Command) {
 		return
 	}
 	in.command = command
+	if command.Footprint.EndsEpoch() {
+		r.endings = append(r.endings, in)
+		r.hold()
+	}
 	r.index.Insert(in.column, in.id.Slot, command.Footprint)
 	r.ready.Learned = append(r.ready.Learned, Learned{ID: in.id, Command: command})
 }

@@ -1,16 +1,19 @@
 package server
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/config"
 	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
 
@@ -108,6 +111,19 @@ func (c *Config) membership() (epaxos.Membership, error) {
 	m := epaxos.NewMembership(1, ids...)
 	m.F, m.E = c.F, c.E
 	return m, m.Validate()
+}
+
+// firstMembers is the record of the first epoch.
+func (c *Config) firstMembers() wire.Members {
+	m := wire.Members{Epoch: 1, F: c.F, E: c.E, Format: wire.Format}
+	for _, one := range c.Members {
+		m.Voters = append(m.Voters, wire.Member{
+			Replica: one.ID, Incarnation: one.Incarnation, Fingerprint: one.Fingerprint, Addr: one.Addr, Name: one.Name,
+		})
+		m.NextReplica = max(m.NextReplica, one.ID+1)
+	}
+	slices.SortFunc(m.Voters, func(a, b wire.Member) int { return cmp.Compare(a.Replica, b.Replica) })
+	return m
 }
 
 func (c *Config) identities() (*identity.Members, error) {

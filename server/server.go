@@ -99,27 +99,25 @@ func (s *Server) openNode() error {
 	if err := s.config.checkBudget(store.BatchBytesMax()); err != nil {
 		return errors.Join(err, store.Close())
 	}
-	core, err := epaxos.New(epaxos.Config{
-		ID: s.config.Replica, Membership: s.membership, Index: deps.New(s.membership.N()),
-		Rand:   rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter only
-		Limits: s.config.Limits, Timing: s.config.Timing.Core,
-	})
-	if err != nil {
-		return errors.Join(err, store.Close())
-	}
-	members := make([]node.Member, len(s.config.Members))
-	for i, m := range s.config.Members {
-		members[i] = node.Member{Replica: m.ID, Incarnation: m.Incarnation}
-	}
 	s.node, err = node.New(node.Config{
-		ID: s.config.Replica, Cluster: s.config.Cluster, Membership: s.membership, Members: members,
-		Core: core, Orderer: execution.NewGraph(s.membership), Store: store, Machine: s.machine,
-		WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
+		Members: s.config.firstMembers(), NewCore: s.newCore,
+		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
+		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close())
 	}
 	return nil
+}
+
+// newCore makes the protocol of an epoch.
+func (s *Server) newCore(m epaxos.Membership) (node.Core, error) {
+	return epaxos.New(epaxos.Config{
+		ID: s.config.Replica, Membership: m, Index: deps.New(m.N()),
+		Rand:   rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter only
+		Limits: s.config.Limits, Timing: s.config.Timing.Core,
+	})
 }
 
 func (s *Server) openNetwork() error {

@@ -2,11 +2,9 @@ package node_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
-	"github.com/264bc8cf/epaxos/deps"
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/node"
@@ -22,6 +20,8 @@ type nullStore struct {
 
 func (s *nullStore) BatchBytesMax() int { return 4 << 20 }
 func (s *nullStore) LastGroup() uint64  { return s.last }
+func (s *nullStore) Held() uint64       { return 0 }
+func (s *nullStore) Pin() uint64        { return s.last }
 
 // pump is a cluster whose network is a loop.
 type pump struct {
@@ -32,25 +32,14 @@ type pump struct {
 
 func newPump(tb testing.TB, replicas int) *pump {
 	var ids []epaxos.ReplicaID
-	var members []node.Member
 	for i := range replicas {
-		ids = append(ids, epaxos.ReplicaID(i+1))
-		members = append(members, node.Member{Replica: ids[i], Incarnation: 1})
+		ids = append(ids, epaxos.ReplicaID(i+1)) //nolint:gosec // few
 	}
-	m := epaxos.NewMembership(1, ids...)
 	p := &pump{}
 	for _, id := range ids {
-		core, err := epaxos.New(epaxos.Config{
-			ID: id, Membership: m, Index: deps.New(m.N()), Rand: rand.New(rand.NewPCG(1, uint64(id))), //nolint:gosec // reproducible
-			Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
-		})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		n, err := node.New(node.Config{
-			ID: id, Membership: m, Members: members, Core: core, Orderer: execution.NewGraph(m),
-			Store: &nullStore{state: map[string][]byte{}}, Machine: execution.KV{}, WriteBack: 100 * time.Millisecond,
-		})
+		config := configOf(id, &nullStore{state: map[string][]byte{}}, replicas)
+		config.WriteBack = 100 * time.Millisecond
+		n, err := node.New(config)
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -65,7 +65,7 @@ type history struct {
 	plan     *plan
 }
 
-func (h *history) init(c Compaction, m epaxos.Membership) {
+func (h *history) init(c Compaction) {
 	if c.Groups == 0 {
 		c.Groups = compactionGroups
 	}
@@ -75,7 +75,15 @@ func (h *history) init(c Compaction, m epaxos.Membership) {
 	if c.Segment == 0 {
 		c.Segment = compactionSegment
 	}
-	h.config, h.members, h.pending = c, m, make(epaxos.Dependencies, m.N())
+	h.config = c
+}
+
+// restart begins an epoch: nothing that earlier groups hold is needed in it.
+func (h *history) restart(m epaxos.Membership) {
+	h.members, h.pending, h.plan = m, make(epaxos.Dependencies, m.N()), nil
+	for i := range h.segments {
+		h.segments[i].tops = make(epaxos.Dependencies, m.N())
+	}
 }
 
 // touch notes a record that the next group will hold.
@@ -168,13 +176,13 @@ func (n *Node) considerCompaction() {
 	if h.plan != nil || n.fault != nil {
 		return
 	}
-	floor := n.config.Core.Truncated()
+	floor := n.floor()
 	groups, bytes := h.covered(floor)
 	strays := groups == 0 && h.strays(floor)
 	if !strays && !h.enough(groups, bytes) {
 		return
 	}
-	marks := len(n.config.Orderer.ExecutedAbove())
+	marks := len(n.executedAbove())
 	if marks > aboveMax {
 		// Where many are executed above a slot that is not, that slot will come. Nothing was rewritten
 		// yet: it would be again, tick after tick.
@@ -211,10 +219,10 @@ func (n *Node) rewriteStrays(floor epaxos.Dependencies) (groups int) {
 		groups++
 		for i := range group.Records {
 			id := group.Records[i].ID
-			column, _ := n.config.Membership.Column(id.Replica)
-			if !floor.Covers(column, id.Slot) && !strays[id] {
+			column, _ := n.membership.Column(id.Replica)
+			if id.Epoch == n.members.Epoch && !floor.Covers(column, id.Slot) && !strays[id] {
 				strays[id] = true
-				n.config.Core.Rewrite(id)
+				n.core.Rewrite(id)
 			}
 		}
 		return nil
@@ -229,11 +237,11 @@ func (n *Node) rewriteStrays(floor epaxos.Dependencies) (groups int) {
 func (n *Node) truncate() (rest wire.Group, drop int) {
 	p := n.history.plan
 	p.sealed = true
-	for i := range n.peers {
+	for _, p := range n.peers {
 		// Older groups told of every peer, and one of those is deleted.
-		n.peers[i].unsaved = n.peers[i].unsaved || n.peers[i].group > 0
+		p.unsaved = p.unsaved || p.group > 0
 	}
 	return wire.Group{
-		Executed: n.config.Orderer.ExecutedAbove(), Prefix: n.config.Orderer.Executed(), Truncated: p.floor,
+		Executed: n.executedAbove(), Prefix: n.executedPrefix(), Truncated: p.floor, Epoch: n.members.Epoch,
 	}, p.groups
 }

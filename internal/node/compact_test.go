@@ -9,7 +9,8 @@ import (
 
 func newHistory(c Compaction) *history {
 	var h history
-	h.init(c, epaxos.NewMembership(1, 1, 2))
+	h.init(c)
+	h.restart(epaxos.NewMembership(1, 1, 2))
 	return &h
 }
 

@@ -31,6 +31,8 @@ type Core interface {
 	Truncated() epaxos.Dependencies
 	Rewrite(id epaxos.InstanceID) bool
 	Watermarks() epaxos.Watermarks
+	End(now time.Duration, executed []epaxos.InstanceID) []epaxos.Unfinished
+	Adopt(now time.Duration, u epaxos.Unfinished)
 }
 
 // Orderer turns committed instances into one order of execution. *execution.Graph is the one that
@@ -55,4 +57,6 @@ type Store interface {
 	Groups(visit func(number uint64, group []byte) error) error
 	LastGroup() uint64
 	BatchBytesMax() int
+	Held() uint64
+	Pin() (group uint64)
 }

@@ -2,9 +2,11 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
 )
 
 // Execute applies what was committed, as far as its dependencies are known, and returns the answers
@@ -17,36 +19,91 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	if n.noRoom != nil {
 		return nil, nil // the decisions may rely on records that are not saved yet
 	}
-	n.hand()
 	var answers []Answer
-	for component := n.config.Orderer.Next(); component != nil; component = n.config.Orderer.Next() {
-		for _, vertex := range component {
-			results, err := n.state.Apply(n.config.Machine, vertex.Command)
-			if err != nil {
-				n.fault = fmt.Errorf("execute %v: %w", vertex.ID, err)
-				return nil, n.fault
-			}
-			answers = n.answer(vertex.ID, results, answers)
+	if n.core == nil {
+		return nil, nil
+	}
+	n.hand()
+	for n.next == nil {
+		component := n.orderer.Next()
+		if component == nil {
+			break
 		}
+		var err error
+		if answers, err = n.execute(component, answers); err != nil {
+			return answers, err
+		}
+		if n.noRoom != nil {
+			return answers, nil
+		}
+	}
+	switch {
+	case n.next == nil:
 		n.mark()
-		if n.admitted && n.state.PendingBytes() >= writeBackBytes {
-			if err := n.flush(true); err != nil {
-				return answers, n.settle(err)
-			}
+	case n.admitted: // else nothing may be written yet (rule S8)
+		return n.endEpoch(answers)
+	}
+	return answers, nil
+}
+
+// execute carries out one component, up to the Reconfigure if one in it is accepted.
+func (n *Node) execute(component []execution.Vertex, answers []Answer) ([]Answer, error) {
+	first := len(answers)
+	for i, vertex := range component {
+		results, err := n.apply(vertex.Command)
+		if err != nil {
+			n.fault = fmt.Errorf("execute %v: %w", vertex.ID, err)
+			return nil, n.fault
+		}
+		answers = n.answer(&component[i], results, answers)
+		if n.next != nil {
+			n.cutOff(component[i+1:])
+			return answers, nil
 		}
 	}
 	n.mark()
+	cut := slices.ContainsFunc(answers[first:], func(a Answer) bool { return a.barrier })
+	if n.admitted && (cut || n.state.PendingBytes() >= writeBackBytes) {
+		if err := n.flush(true); err != nil {
+			return answers, n.settle(err)
+		}
+	}
+	if cut {
+		n.pinCut(answers[first:])
+	}
 	return answers, nil
+}
+
+// pinCut keeps the state behind a component with a barrier, which is the same on every replica: whatever else
+// is executed anywhere comes before or after all of the component.
+func (n *Node) pinCut(answers []Answer) {
+	for i := range answers {
+		if answers[i].barrier {
+			answers[i].Cut = n.config.Store.Pin()
+		}
+	}
+}
+
+// apply carries out the requests of one command.
+func (n *Node) apply(command *epaxos.Command) ([][]byte, error) {
+	if !command.Footprint.Controls() {
+		return n.state.Apply(n.config.Machine, command)
+	}
+	results := make([][]byte, len(command.Requests))
+	for i := range command.Requests {
+		results[i] = n.control(command.Footprint, command.Requests[i].Payload)
+	}
+	return results, nil
 }
 
 // hand gives the decisions of the turn to the executor.
 func (n *Node) hand() {
 	p := &n.pending
 	for _, l := range p.Learned {
-		n.config.Orderer.Learn(l.ID, l.Command)
+		n.orderer.Learn(l.ID, l.Command)
 	}
 	for _, d := range p.Committed {
-		n.config.Orderer.Commit(d.ID, d.Command, d.Deps)
+		n.orderer.Commit(d.ID, d.Command, d.Deps)
 	}
 	for _, l := range p.Led {
 		n.led[l.ID] = l
@@ -54,25 +111,26 @@ func (n *Node) hand() {
 	p.Learned, p.Committed, p.Led = nil, nil, nil
 }
 
-func (n *Node) answer(id epaxos.InstanceID, results [][]byte, answers []Answer) []Answer {
-	led, here := n.led[id]
+func (n *Node) answer(v *execution.Vertex, results [][]byte, answers []Answer) []Answer {
+	led, here := n.led[v.ID]
 	if !here {
 		return answers
 	}
-	delete(n.led, id)
+	delete(n.led, v.ID)
+	barrier := v.Command.Footprint.Controls() && !v.Command.Footprint.EndsEpoch()
 	for i, proposal := range led.Proposals {
-		answers = append(answers, Answer{Proposal: proposal, Result: results[i], Fast: led.Fast})
+		answers = append(answers, Answer{Proposal: proposal, Result: results[i], Fast: led.Fast, barrier: barrier})
 	}
 	return answers
 }
 
 // mark notes what was executed, for the next group and for the windows of the core.
 func (n *Node) mark() {
-	executed := n.config.Orderer.TakeExecuted()
+	executed := n.orderer.TakeExecuted()
 	if len(executed) == 0 {
 		return
 	}
 	n.unsaved.executed = append(n.unsaved.executed, executed...)
 	n.unsaved.touch(n.now)
-	n.config.Core.Executed(n.now, executed)
+	n.core.Executed(n.now, executed)
 }

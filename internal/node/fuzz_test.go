@@ -2,11 +2,9 @@ package node_test
 
 import (
 	"errors"
-	"math/rand/v2"
 	"testing"
 	"time"
 
-	"github.com/264bc8cf/epaxos/deps"
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/hostile"
@@ -72,19 +70,10 @@ func newVictim(t *testing.T) *victim {
 
 // boot starts a node on what the store holds.
 func (v *victim) boot() {
-	core, err := epaxos.New(epaxos.Config{
-		ID: 2, Membership: v.m, Index: deps.New(v.m.N()), Rand: rand.New(rand.NewPCG(1, 1)), //nolint:gosec // reproducible
-		Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
-	})
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	v.node, err = node.New(node.Config{
-		ID: 2, Membership: v.m, Core: core, Orderer: execution.NewGraph(v.m), Store: v.store, Machine: patient{},
-		Members:   []node.Member{{Replica: 1, Incarnation: 1}, {Replica: 2, Incarnation: 1}, {Replica: 3, Incarnation: 1}},
-		WriteBack: 100 * time.Millisecond,
-	})
-	if err != nil {
+	config := configOf(2, v.store, 3)
+	config.Machine, config.WriteBack = patient{}, 100*time.Millisecond
+	var err error
+	if v.node, err = node.New(config); err != nil {
 		v.t.Fatalf("violation of integrity: the node refuses its own log: %v", err)
 	}
 	v.node.Tick(v.now)

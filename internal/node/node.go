@@ -13,23 +13,19 @@ import (
 
 // Config is what a node is made of.
 type Config struct {
-	ID         epaxos.ReplicaID
-	Cluster    [16]byte
-	Membership epaxos.Membership
-	Members    []Member // every voter, this replica included
-	Core       Core     // fresh
-	Orderer    Orderer  // fresh
-	Store      Store    // as the last run left it
+	ID          epaxos.ReplicaID
+	Incarnation uint64 // of the directory
+	Cluster     [16]byte
+	// Members are those of the first epoch. What the store holds of a later one goes before it. A replica that
+	// is not among them and has no state yet joins: they are whom it asks.
+	Members    wire.Members
+	NewCore    func(epaxos.Membership) (Core, error) // makes a fresh one for an epoch in which this replica votes
+	NewOrderer func(epaxos.Membership) Orderer       // likewise
+	Store      Store                                 // as the last run left it
 	Machine    execution.StateMachine
 	WriteBack  time.Duration     // what nobody waits for is saved at the latest after this
 	Compaction Compaction        // zero values are defaults
 	Trace      func(line string) // one line per message and record; nil is none
-}
-
-// Member is a voter and the incarnation of it that the membership admits.
-type Member struct {
-	Replica     epaxos.ReplicaID
-	Incarnation uint64
 }
 
 // writeBackBytes is how much applied state may wait in memory, with its executed marks in the log.
@@ -42,6 +38,10 @@ var (
 	ErrNoRoom = errors.New("the disk of the replica is almost full")
 	// ErrForgot: peers remember more of this replica than its disk does.
 	ErrForgot = errors.New("the disk has lost what this replica promised; it must come back under a new incarnation")
+	// ErrNotVoter: the replica proposes nothing, since it does not vote in this epoch.
+	ErrNotVoter = errors.New("the replica does not vote in this epoch")
+	// ErrBehind: the epoch of the replica is over, and it has not yet caught up with the next.
+	ErrBehind = errors.New("the replica has not yet executed the end of its epoch")
 )
 
 // Node is one replica. It is not safe for concurrent use.
@@ -50,14 +50,17 @@ type Node struct {
 	state   *execution.State
 	now     time.Duration
 	pending epaxos.Ready // messages and decisions of the running turn
-	led     map[epaxos.InstanceID]epaxos.Led
-	unsaved unsaved
-	history history
-	fault   error // why this replica must stop
-	noRoom  error // why it takes no work for now
+	epoch
+	former   former // the epoch before, as long as somebody may ask about it
+	hasState bool   // the applied state is of a later epoch than the first
+	held     bool   // the store holds the state with which the epoch began
+	unsaved  unsaved
+	history  history
+	fault    error // why this replica must stop
+	noRoom   error // why it takes no work for now
 
-	peers    []peer // by position in Config.Members
-	admitted bool   // off probation
+	peers    []*peer // members of this epoch and of the one before, this replica too, ascending
+	admitted bool    // off probation
 }
 
 // Answer is the result of a proposal that was executed.
@@ -65,6 +68,12 @@ type Answer struct {
 	Proposal epaxos.ProposalID
 	Result   []byte
 	Fast     bool
+	// Void: the epoch ended before the request was executed, and this replica may not propose it again. It has
+	// not been and will not be applied.
+	Void bool
+	Cut  uint64 // of a barrier: the group whose state is pinned, 0 where there was no room for it
+
+	barrier bool
 }
 
 // New replays the store into a fresh core and executor.
@@ -72,52 +81,76 @@ func New(config Config) (*Node, error) {
 	n := &Node{
 		config: config,
 		state:  execution.NewState(config.Store),
-		led:    map[epaxos.InstanceID]epaxos.Led{},
-		peers:  make([]peer, len(config.Members)),
 	}
-	n.history.init(config.Compaction, config.Membership)
-	for i, m := range config.Members {
-		n.peers[i].Member = m
+	n.history.init(config.Compaction)
+	n.held = config.Store.Held() != 0
+	members, err := n.savedMembers()
+	if err != nil {
+		return nil, err
 	}
-	self := n.peer(config.ID)
-	if self == nil {
-		return nil, fmt.Errorf("replica %d is not a member", config.ID)
+	if err := n.begin(members); err != nil {
+		return nil, err
 	}
 	if err := n.replay(); err != nil {
 		return nil, err
 	}
-	self.greeted = true
 	n.judge()
 	return n, nil
 }
 
 // replay restores marks before records, so that nothing executed before the crash is ordered again.
 func (n *Node) replay() error {
-	floor := make(epaxos.Dependencies, n.config.Membership.N())
+	if n.core == nil {
+		return n.replayHistory()
+	}
+	floor := make(epaxos.Dependencies, n.membership.N())
 	err := n.groups(func(_ uint64, g *wire.Group) error {
 		for _, id := range g.Executed {
-			n.config.Orderer.Restore(id)
+			n.orderer.Restore(id) // which leaves other epochs alone
 		}
-		if g.Truncated == nil {
+		if g.Truncated == nil || g.Epoch != n.members.Epoch {
 			return nil
 		}
 		if len(g.Truncated) != len(floor) || len(g.Prefix) != len(floor) {
 			return fmt.Errorf("it was saved with %d voters, now there are %d", len(g.Truncated), len(floor))
 		}
-		n.config.Orderer.RestorePrefix(g.Prefix)
+		n.orderer.RestorePrefix(g.Prefix)
 		floor.Raise(g.Truncated)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := n.config.Core.RestoreTruncated(floor); err != nil {
+	if err := n.core.RestoreTruncated(floor); err != nil {
 		return err
 	}
-	err = n.groups(func(number uint64, g *wire.Group) error {
+	if err := n.replayHistory(); err != nil {
+		return err
+	}
+	if err := n.core.Restored(0); err != nil {
+		return err
+	}
+	n.core.ExecutedDurably(n.orderer.Executed())
+	n.core.Executed(0, n.orderer.ExecutedAbove())
+	n.takeReady()
+	_, err = n.Execute(0)
+	return err
+}
+
+// replayHistory gives the core its records, and the log and the peers their past. Records of an epoch that is
+// over concern nobody any more (rule M7).
+func (n *Node) replayHistory() error {
+	err := n.groups(func(number uint64, g *wire.Group) error {
 		for _, record := range g.Records {
+			if record.ID.Epoch < n.members.Epoch {
+				continue
+			}
+			if n.core == nil {
+				return fmt.Errorf("it holds a record of %v, and this replica does not vote in epoch %d",
+					record.ID, n.members.Epoch)
+			}
 			n.history.touch(record.ID)
-			if err := n.config.Core.Restore(record); err != nil {
+			if err := n.core.Restore(record); err != nil {
 				return err
 			}
 		}
@@ -128,18 +161,9 @@ func (n *Node) replay() error {
 		n.history.close()
 		return nil
 	})
-	if err != nil {
-		return err
+	for _, p := range n.peers {
+		p.unsaved = false
 	}
-	for i := range n.peers {
-		n.peers[i].unsaved = false
-	}
-	if err := n.config.Core.Restored(0); err != nil {
-		return err
-	}
-	n.config.Core.ExecutedDurably(n.config.Orderer.Executed())
-	n.takeReady()
-	_, err = n.Execute(0)
 	return err
 }
 
@@ -162,17 +186,21 @@ func (n *Node) groups(visit func(uint64, *wire.Group) error) error {
 func (n *Node) Propose(now time.Duration, id epaxos.ProposalID, request epaxos.Request, f epaxos.Footprint) error {
 	n.advance(now)
 	switch {
+	case n.core == nil:
+		return ErrNotVoter
 	case !n.admitted:
 		return ErrProbation
 	case n.noRoom != nil:
 		return ErrNoRoom
+	case n.ahead > n.members.Epoch:
+		return ErrBehind
 	}
-	return n.config.Core.Propose(n.now, id, request, f)
+	return n.core.Propose(n.now, id, request, f)
 }
 
 // Cancel takes back a proposal that no instance holds. It reports whether the request is now
 // certain never to be applied.
-func (n *Node) Cancel(id epaxos.ProposalID) bool { return n.config.Core.Cancel(id) }
+func (n *Node) Cancel(id epaxos.ProposalID) bool { return n.core != nil && n.core.Cancel(id) }
 
 // Deliver takes the messages of one frame of a greeted peer. On probation and while the disk is
 // full they are dropped, as the network might have done.
@@ -183,24 +211,30 @@ func (n *Node) Deliver(now time.Duration, from epaxos.ReplicaID, header wire.Fra
 		return
 	}
 	n.hear(from, peer.Incarnation, header.Group)
-	if !n.admitted || n.noRoom != nil {
+	if n.noRoom != nil {
 		return
 	}
 	for _, m := range messages {
-		n.config.Core.Step(n.now, epaxos.Envelope{From: from, To: n.config.ID, Message: m})
+		n.step(peer, m)
 	}
 }
 
 // Tick lets time pass.
 func (n *Node) Tick(now time.Duration) {
 	n.advance(now)
-	if !n.admitted || n.noRoom != nil {
+	if n.noRoom != nil {
 		return
 	}
-	if blocked := n.config.Orderer.Blocked(); len(blocked) > 0 {
-		n.config.Core.Blocked(n.now, blocked)
+	n.settleFormer()
+	if !n.admitted {
+		return
 	}
-	n.config.Core.Tick(n.now)
+	if n.core != nil {
+		if blocked := n.orderer.Blocked(); len(blocked) > 0 {
+			n.core.Blocked(n.now, blocked)
+		}
+		n.core.Tick(n.now)
+	}
 	n.considerCompaction()
 }
 
@@ -211,17 +245,19 @@ func (n *Node) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) {
 	if p := n.peer(id); p != nil {
 		p.suspected = suspected
 	}
-	if n.admitted {
-		n.config.Core.Suspect(n.now, id, suspected)
+	if n.admitted && n.core != nil {
+		n.core.Suspect(n.now, id, suspected)
 	}
 }
 
 // Busy reports whether Save and Execute have something to do without further input.
-func (n *Node) Busy() bool { return n.config.Core.HasReady() }
+func (n *Node) Busy() bool {
+	return n.core != nil && n.core.HasReady() || len(n.pending.Messages) > 0 || n.next != nil && n.admitted
+}
 
 // Quiet reports whether nothing is left to do but to wait for inputs, so that ticks may be rare.
 func (n *Node) Quiet() bool {
-	return n.config.Core.Quiet() && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil &&
+	return (n.core == nil || n.core.Quiet()) && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil &&
 		n.history.plan == nil
 }
 

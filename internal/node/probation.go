@@ -11,7 +11,13 @@ import (
 // peer is what this replica remembers of a member: the newest group it ever heard that the member
 // had made durable. Told back to a member that restarts, it shows a log that has lost its end.
 type peer struct {
-	Member
+	wire.Member
+	member  bool          // of this epoch
+	votes   bool          // in this epoch
+	former  bool          // belonged to the epoch before
+	decided bool          // it still tells what was decided in the epoch before its own
+	epoch   epaxos.Epoch  // the newest that it was heard to be in
+	told    time.Duration // when it was last told that an epoch is over; 0 is never
 	group   uint64
 	unsaved bool // group is newer than in the log
 	greeted bool // its hello was accepted since this replica started
@@ -20,9 +26,9 @@ type peer struct {
 }
 
 func (n *Node) peer(id epaxos.ReplicaID) *peer {
-	for i := range n.peers {
-		if n.peers[i].Replica == id {
-			return &n.peers[i]
+	for _, p := range n.peers {
+		if p.Replica == id {
+			return p
 		}
 	}
 	return nil
@@ -38,8 +44,8 @@ func (n *Node) hear(id epaxos.ReplicaID, incarnation, group uint64) {
 // takeHeard returns what the next group has to remember of the peers.
 func (n *Node) takeHeard() []wire.Heard {
 	var heard []wire.Heard
-	for i := range n.peers {
-		if p := &n.peers[i]; p.unsaved {
+	for _, p := range n.peers {
+		if p.unsaved {
 			p.unsaved = false
 			heard = append(heard, wire.Heard{Replica: p.Replica, Incarnation: p.Incarnation, Group: p.group})
 		}
@@ -50,8 +56,8 @@ func (n *Node) takeHeard() []wire.Heard {
 // Hello is what this replica says to a member when they connect.
 func (n *Node) Hello(to epaxos.ReplicaID) wire.Hello {
 	hello := wire.Hello{
-		Cluster: n.config.Cluster, Replica: n.config.ID, Incarnation: n.peer(n.config.ID).Incarnation,
-		FormatMin: wire.FormatMin, FormatMax: wire.Format, Group: n.config.Store.LastGroup(),
+		Cluster: n.config.Cluster, Replica: n.config.ID, Incarnation: n.config.Incarnation,
+		FormatMin: wire.FormatMin, FormatMax: wire.Format, Group: n.config.Store.LastGroup(), Epoch: n.stateEpoch(),
 	}
 	if p := n.peer(to); p != nil && p.group > 0 {
 		hello.HeardIncarnation, hello.HeardGroup = p.Incarnation, p.group
@@ -66,12 +72,11 @@ func (n *Node) Greet(now time.Duration, h wire.Hello) error {
 	if err := n.acceptable(h); err != nil {
 		return err
 	}
-	own := n.peer(n.config.ID)
 	last := n.config.Store.LastGroup()
 	switch {
-	case h.HeardIncarnation != 0 && h.HeardIncarnation != own.Incarnation:
+	case h.HeardIncarnation != 0 && h.HeardIncarnation != n.config.Incarnation:
 		n.fault = fmt.Errorf("replica %d knows this replica under incarnation %x, not %x: %w",
-			h.Replica, h.HeardIncarnation, own.Incarnation, ErrForgot)
+			h.Replica, h.HeardIncarnation, n.config.Incarnation, ErrForgot)
 	case h.HeardGroup > last:
 		n.fault = fmt.Errorf("replica %d has heard of group %d of this replica, whose log ends at %d: %w",
 			h.Replica, h.HeardGroup, last, ErrForgot)
@@ -80,7 +85,9 @@ func (n *Node) Greet(now time.Duration, h wire.Hello) error {
 		return n.fault
 	}
 	n.hear(h.Replica, h.Incarnation, h.Group)
-	n.peer(h.Replica).greeted = true
+	p := n.peer(h.Replica)
+	p.greeted = true
+	n.hearEpoch(p, h.Epoch)
 	n.judge()
 	return nil
 }
@@ -105,18 +112,23 @@ func (n *Node) acceptable(h wire.Hello) error {
 // judge ends probation once a recovery quorum has greeted this replica and none of it knew better.
 func (n *Node) judge() {
 	greeted := 0
-	for i := range n.peers {
-		if n.peers[i].greeted {
+	for _, p := range n.peers {
+		if p.votes && (p.greeted || p.Replica == n.config.ID) {
 			greeted++
 		}
 	}
-	if n.admitted || greeted < n.config.Membership.SlowQuorum() {
+	if n.admitted || n.role == Joining || greeted < n.membership.SlowQuorum() {
 		return
 	}
 	n.admitted = true
-	for i := range n.peers {
-		if p := &n.peers[i]; p.suspected {
-			n.config.Core.Suspect(n.now, p.Replica, true)
+	n.tellSuspicions()
+}
+
+// tellSuspicions passes on what was remembered while there was no core to hear it.
+func (n *Node) tellSuspicions() {
+	for _, p := range n.peers {
+		if p.suspected && p.votes && n.core != nil {
+			n.core.Suspect(n.now, p.Replica, true)
 		}
 	}
 }

@@ -21,17 +21,28 @@ func second(t *testing.T, store node.Store) *node.Node {
 
 func configOfThree(t *testing.T, id epaxos.ReplicaID, store node.Store) node.Config {
 	t.Helper()
-	m := epaxos.NewMembership(1, 1, 2, 3)
-	core, err := epaxos.New(epaxos.Config{
-		ID: id, Membership: m, Index: deps.New(3), Rand: rand.New(rand.NewPCG(1, 1)), //nolint:gosec // reproducible
-		Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
-	})
-	if err != nil {
-		t.Fatal(err)
+	return configOf(id, store, 3)
+}
+
+// configOf is of a replica of the first epoch of a cluster, all of incarnation 1.
+func configOf(id epaxos.ReplicaID, store node.Store, replicas int) node.Config {
+	var ids []epaxos.ReplicaID
+	members := wire.Members{Epoch: 1, Format: wire.Format, NextReplica: epaxos.ReplicaID(replicas + 1)} //nolint:gosec // few
+	for i := range replicas {
+		ids = append(ids, epaxos.ReplicaID(i+1)) //nolint:gosec // few
+		members.Voters = append(members.Voters, wire.Member{Replica: ids[i], Incarnation: 1})
 	}
+	m := epaxos.NewMembership(1, ids...)
+	members.F, members.E = m.F, m.E
 	return node.Config{
-		ID: id, Membership: m, Core: core, Orderer: execution.NewGraph(m), Store: store, Machine: execution.KV{},
-		Members: []node.Member{{Replica: 1, Incarnation: 1}, {Replica: 2, Incarnation: 1}, {Replica: 3, Incarnation: 1}},
+		ID: id, Incarnation: 1, Members: members, Store: store, Machine: execution.KV{},
+		NewCore: func(m epaxos.Membership) (node.Core, error) {
+			return epaxos.New(epaxos.Config{
+				ID: id, Membership: m, Index: deps.New(m.N()), Rand: rand.New(rand.NewPCG(1, uint64(id))), //nolint:gosec // reproducible
+				Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
+			})
+		},
+		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
 	}
 }
 

@@ -2,12 +2,9 @@ package node_test
 
 import (
 	"errors"
-	"math/rand/v2"
 	"testing"
 
-	"github.com/264bc8cf/epaxos/deps"
 	"github.com/264bc8cf/epaxos/epaxos"
-	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
@@ -20,18 +17,7 @@ func replay(t *testing.T, group []byte) error {
 	if err := store.Save(storage.Batch{Group: group}); err != nil {
 		t.Fatal(err)
 	}
-	m := epaxos.NewMembership(1, 1, 2, 3)
-	core, err := epaxos.New(epaxos.Config{
-		ID: 1, Membership: m, Index: deps.New(m.N()), Rand: rand.New(rand.NewPCG(1, 1)), //nolint:gosec // reproducible
-		Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = node.New(node.Config{
-		ID: 1, Membership: m, Core: core, Orderer: execution.NewGraph(m), Store: store, Machine: execution.KV{},
-		Members: []node.Member{{Replica: 1, Incarnation: 1}, {Replica: 2, Incarnation: 1}, {Replica: 3, Incarnation: 1}},
-	})
+	_, err := node.New(configOf(1, store, 3))
 	return err
 }
 

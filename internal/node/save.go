@@ -21,6 +21,7 @@ type unsaved struct {
 	batches  []storage.Batch     // sealed, in the order they must be saved
 	spare    []byte              // memory of a group that is saved, for the next one
 	prefix   epaxos.Dependencies // what is executed durably once batches are saved; nil if unchanged
+	hold     storage.HoldAction  // what the next group with applied state does to the durable hold
 }
 
 func (u *unsaved) touch(now time.Duration) {
@@ -54,7 +55,7 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 	n.pending.Messages, n.pending.MustSync = nil, false
 	if n.config.Trace != nil {
 		for _, e := range messages {
-			n.config.Trace(n.config.Membership.FormatEnvelope(e))
+			n.config.Trace(n.membership.FormatEnvelope(e))
 		}
 	}
 	return messages, nil
@@ -87,16 +88,19 @@ func (n *Node) settle(err error) error {
 
 // takeReady adds what the core wants done to the running turn.
 func (n *Node) takeReady() {
-	if id, forgot := n.config.Core.Forgotten(); forgot && n.fault == nil {
-		n.fault = fmt.Errorf("peers know instance %v of this replica: %w", id, ErrForgot)
-	}
-	if !n.config.Core.HasReady() {
+	if n.core == nil {
 		return
 	}
-	ready := n.config.Core.Ready()
+	if id, forgot := n.core.Forgotten(); forgot && n.fault == nil {
+		n.fault = fmt.Errorf("peers know instance %v of this replica: %w", id, ErrForgot)
+	}
+	if !n.core.HasReady() {
+		return
+	}
+	ready := n.core.Ready()
 	for i := range ready.Records {
 		if n.config.Trace != nil {
-			n.config.Trace(n.config.Membership.FormatRecord(n.config.ID, ready.Records[i]))
+			n.config.Trace(n.membership.FormatRecord(n.config.ID, ready.Records[i]))
 		}
 		n.unsaved.records = wire.AppendRecord(n.unsaved.records, &ready.Records[i])
 		n.unsaved.ends = append(n.unsaved.ends, len(n.unsaved.records))
@@ -140,7 +144,9 @@ func (n *Node) flush(state bool) error {
 	n.history.close()
 	if u.prefix != nil {
 		n.state.Saved()
-		n.config.Core.ExecutedDurably(u.prefix)
+		if n.core != nil {
+			n.core.ExecutedDurably(u.prefix)
+		}
 		u.prefix = nil
 	}
 	u.dirty = len(u.executed) > 0 // marks that still wait keep their date
@@ -164,7 +170,7 @@ func (n *Node) seal(withState bool) {
 			cut(i)
 		}
 	}
-	if withState && (len(u.executed) > 0 || n.history.due()) {
+	if withState && (len(u.executed) > 0 || n.history.due() || u.hold != storage.HoldKeep) {
 		writes, bytes := n.takeWrites()
 		if n.history.due() {
 			if again := n.history.plan.bytes(); bytes+again > budget {
@@ -177,8 +183,11 @@ func (n *Node) seal(withState bool) {
 			cut(len(u.ends))
 		}
 		n.history.ripen()
-		n.sealGroup(sealed{records: u.records[from:], count: len(u.ends) - first, executed: u.executed, writes: writes})
-		u.executed, u.prefix = u.executed[:0], n.config.Orderer.Executed()
+		n.sealGroup(sealed{
+			records: u.records[from:], count: len(u.ends) - first, executed: u.executed, writes: writes, hold: u.hold,
+		})
+		u.hold = storage.HoldKeep
+		u.executed, u.prefix = u.executed[:0], n.executedPrefix()
 	} else {
 		cut(len(u.ends))
 	}
@@ -191,10 +200,11 @@ type sealed struct {
 	count    int
 	executed []epaxos.InstanceID
 	writes   []storage.Write
+	hold     storage.HoldAction
 }
 
 func (n *Node) sealGroup(s sealed) {
-	batch := storage.Batch{Writes: s.writes}
+	batch := storage.Batch{Writes: s.writes, Hold: s.hold}
 	rest := wire.Group{Executed: s.executed}
 	if n.history.due() && n.history.plan.ripe {
 		rest, batch.DropGroups = n.truncate()

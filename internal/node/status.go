@@ -3,10 +3,13 @@ package node
 import (
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Status is a replica's view of itself.
 type Status struct {
+	Role     Role
+	Members  wire.Members
 	Admitted bool
 	NoRoom   string // why it takes no work, or empty
 	Executed epaxos.Dependencies
@@ -25,15 +28,19 @@ type Status struct {
 // Status reports the replica's view of itself.
 func (n *Node) Status() Status {
 	s := Status{
-		Admitted: n.admitted, Executed: n.config.Orderer.Executed(), Tops: n.config.Core.Tops(),
-		Pending: n.config.Orderer.Pending(), Stats: n.config.Core.Stats(), Group: n.config.Store.LastGroup(),
+		Role: n.role, Members: n.members, Admitted: n.admitted, Group: n.config.Store.LastGroup(),
+		Executed: n.executedPrefix(),
+	}
+	if n.core != nil {
+		s.Tops, s.Stats, s.Watermarks = n.core.Tops(), n.core.Stats(), n.core.Watermarks()
+		s.Pending = n.orderer.Pending()
 	}
 	h := &n.history
-	s.Watermarks, s.GroupFirst, s.LogBytes = n.config.Core.Watermarks(), s.Group+1, h.bytes
+	s.GroupFirst, s.LogBytes = s.Group+1, h.bytes
 	for i := range h.segments {
 		s.GroupFirst -= uint64(h.segments[i].groups) //nolint:gosec // a count
 	}
-	s.Collectable, _ = h.covered(s.Watermarks.Truncated)
+	s.Collectable, _ = h.covered(n.floor())
 	for _, lag := range s.Watermarks.Lags {
 		if lag.Instances > s.Held.Instances {
 			s.Held = lag

@@ -61,5 +61,11 @@ func (d *disk) Groups(visit func(uint64, []byte) error) error { return d.memory.
 // LastGroup implements node.Store.
 func (d *disk) LastGroup() uint64 { return d.memory.LastGroup() }
 
+// Held implements node.Store.
+func (d *disk) Held() uint64 { return d.memory.Held() }
+
+// Pin implements node.Store.
+func (d *disk) Pin() uint64 { return d.memory.Pin() }
+
 // BatchBytesMax implements node.Store.
 func (d *disk) BatchBytesMax() int { return d.memory.BatchBytesMax() }

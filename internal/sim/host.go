@@ -63,26 +63,30 @@ func (w *world) start(i int) {
 	h.heard = make([]time.Duration, len(w.hosts))
 	w.note(noteStart, i, nil)
 	w.tracef("start of r%d", id)
-	h.index = deps.New(w.members.N())
-	core, err := epaxos.New(epaxos.Config{
-		ID: id, Membership: w.members, Index: h.index,
-		Rand:   stream(w.options.Seed, streamHost, h.life<<8|i),
-		Limits: w.setup.limits, Timing: w.setup.timing,
-	})
-	if err != nil {
-		w.violated("integrity", "start r%d: %v", id, err)
-		return
+	members := wire.Members{Epoch: 1, F: w.members.F, E: w.members.E, Format: wire.Format}
+	for j, voter := range w.members.Voters {
+		members.Voters = append(members.Voters, wire.Member{Replica: voter, Incarnation: incarnation(j)})
+		members.NextReplica = max(members.NextReplica, voter+1)
 	}
-	h.core = core
 	w.check.started(i, w.setup.limits)
-	order := &watchedOrder{Graph: execution.NewGraph(w.members), w: w, host: i}
+	order := &watchedOrder{w: w, host: i}
 	h.order = order
-	members := make([]node.Member, len(w.hosts))
-	for j := range members {
-		members[j] = node.Member{Replica: w.members.Voters[j], Incarnation: uint64(1000 + j)} //nolint:gosec // small
-	}
+	var err error
 	h.node, err = node.New(node.Config{
-		ID: id, Cluster: [16]byte{1}, Membership: w.members, Members: members, Core: core, Orderer: order,
+		ID: id, Incarnation: incarnation(i), Cluster: [16]byte{1}, Members: members,
+		NewCore: func(m epaxos.Membership) (node.Core, error) {
+			h.index = deps.New(m.N())
+			core, err := epaxos.New(epaxos.Config{
+				ID: id, Membership: m, Index: h.index, Rand: stream(w.options.Seed, streamHost, h.life<<8|i),
+				Limits: w.setup.limits, Timing: w.setup.timing,
+			})
+			h.core = core
+			return core, err
+		},
+		NewOrderer: func(m epaxos.Membership) node.Orderer {
+			order.Graph = execution.NewGraph(m)
+			return order
+		},
 		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: w.setup.writeBack, Trace: w.tracer(),
 		Compaction: w.setup.compaction,
 	})
@@ -99,6 +103,8 @@ func (w *world) start(i int) {
 		w.dieYoung(i, t)
 	}
 }
+
+func incarnation(host int) uint64 { return uint64(1000 + host) } //nolint:gosec // small
 
 // refused handles a start that fails. On a changed log it has to, and the replica stays away.
 func (w *world) refused(i int, err error) bool {

@@ -117,7 +117,7 @@ func (d *decoder) access(field string) epaxos.Access {
 	d.exactly(field, 4)
 	a := epaxos.Access{
 		Mode:  epaxos.Mode(d.uint(field, uint64(epaxos.Read), uint64(epaxos.Everything))),
-		Space: epaxos.Space(d.uint(field, uint64(epaxos.SpaceState), uint64(epaxos.SpaceSession))),
+		Space: epaxos.Space(d.uint(field, uint64(epaxos.SpaceState), uint64(epaxos.SpaceEpoch))),
 		Key:   d.text(field, PeerFrameMax),
 	}
 	if !d.nil(field) {

@@ -51,7 +51,7 @@ func TestRefused(t *testing.T) {
 		{"command with a third field", accept("\xc0", "\x92\x02\x93\x90\x90\x90"), "3 fields instead of 2"},
 		{"mode 0", accept("\xc0", "\x92\x02\x92\x90\x91\x94\x00\x00\xc4\x00\xc0"), "value"},
 		{"mode 5", accept("\xc0", "\x92\x02\x92\x90\x91\x94\x05\x00\xc4\x00\xc0"), "5 is not between 1 and 4"},
-		{"space 2", accept("\xc0", "\x92\x02\x92\x90\x91\x94\x01\x02\xc4\x00\xc0"), "2 is not between 0 and 1"},
+		{"space 4", accept("\xc0", "\x92\x02\x92\x90\x91\x94\x01\x04\xc4\x00\xc0"), "4 is not between 0 and 3"},
 		{"key nil", accept("\xc0", "\x92\x02\x92\x90\x91\x94\x01\x00\xc0\xc0"), "nil instead of a string"},
 		{"payload of a number", accept("\xc0", "\x92\x02\x92\x91\x93\xc0\x00\x07\x90"), "byte string"},
 		{"count -1", waiting("\xff"), "count"},

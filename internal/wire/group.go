@@ -7,13 +7,14 @@ import (
 )
 
 const (
-	groupFields = 5
+	groupFields = 6
+	groupLeast  = 5 // of the first programs, which knew one epoch only
 	heardFields = 3
 	heardMin    = 1 + heardFields
 )
 
 // AppendGroup appends what a replica saves in one turn: [[record...], [instance...], [heard...],
-// truncated or nil, prefix or nil].
+// truncated or nil, prefix or nil, epoch].
 func AppendGroup(dst []byte, g *Group) []byte {
 	e := appendTo(dst)
 	e.array(groupFields)
@@ -48,13 +49,14 @@ func (e *encoder) marks(g *Group) {
 	}
 	e.dependencies(g.Truncated)
 	e.dependencies(g.Prefix)
+	e.uint(uint64(g.Epoch))
 }
 
 // DecodeGroup reads what AppendGroup wrote.
 func DecodeGroup(body []byte) (Group, error) { return decode("Group", body, (*decoder).group) }
 
 func (d *decoder) group() Group {
-	extra := d.fields("array", groupFields)
+	extra := d.fields("array", groupLeast)
 	var g Group
 	if n := d.array("records", recordMin, math.MaxInt); n > 0 {
 		g.Records = make([]epaxos.Record, 0, n)
@@ -69,7 +71,11 @@ func (d *decoder) group() Group {
 			g.Heard = append(g.Heard, d.heard())
 		}
 	}
-	g.Truncated, g.Prefix = d.dependencies("truncated"), d.dependencies("prefix")
+	g.Truncated, g.Prefix, g.Epoch = d.dependencies("truncated"), d.dependencies("prefix"), 1
+	if extra > 0 {
+		g.Epoch = d.epochOrNone("epoch")
+		extra--
+	}
 	d.skip(extra)
 	return g
 }

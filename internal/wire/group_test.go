@@ -31,7 +31,7 @@ var groupCodec = codec[Group]{
 		}},
 		{"a turn that deletes older ones", Group{
 			Executed:  []epaxos.InstanceID{id(3, 44)},
-			Truncated: epaxos.Dependencies{290, 0, 40}, Prefix: epaxos.Dependencies{300, 9, 42},
+			Truncated: epaxos.Dependencies{290, 0, 40}, Prefix: epaxos.Dependencies{300, 9, 42}, Epoch: 2,
 		}},
 	},
 	generate: func(t *rapid.T) Group {
@@ -44,6 +44,7 @@ var groupCodec = codec[Group]{
 				}
 			}),
 			Truncated: drawDependencies(t), Prefix: drawDependencies(t),
+			Epoch: epaxos.Epoch(drawNumber(t, 0, math.MaxUint32)),
 		}
 	},
 	encode: func(dst []byte, g Group) []byte { return AppendGroup(dst, &g) },

@@ -5,7 +5,7 @@ import "math"
 // AppendHello appends the hello of a replica.
 func AppendHello(dst []byte, h Hello) []byte {
 	e := appendTo(dst)
-	e.message(TypeHello, 8)
+	e.message(TypeHello, 9)
 	e.bytes(h.Cluster[:])
 	e.uint(uint64(h.Replica))
 	e.uint(h.Incarnation)
@@ -14,6 +14,7 @@ func AppendHello(dst []byte, h Hello) []byte {
 	e.uint(h.Group)
 	e.uint(h.HeardIncarnation)
 	e.uint(h.HeardGroup)
+	e.uint(uint64(h.Epoch))
 	return e.done()
 }
 
@@ -31,6 +32,11 @@ func (d *decoder) hello() Hello {
 		Group:            d.uint64("group"),
 		HeardIncarnation: d.uint64("heard incarnation"),
 		HeardGroup:       d.uint64("heard group"),
+		Epoch:            1,
+	}
+	if extra > 0 { // the first programs knew one epoch only
+		h.Epoch = d.epochOrNone("epoch")
+		extra--
 	}
 	d.formats(h.FormatMin, h.FormatMax)
 	d.skip(extra)

@@ -17,7 +17,7 @@ var helloCodec = codec[Hello]{
 		{"first", Hello{Cluster: clusterID, Replica: 1, FormatMin: 1, FormatMax: 1}},
 		{"later", Hello{
 			Cluster: clusterID, Replica: 300, Incarnation: math.MaxUint64, FormatMin: 1, FormatMax: 2,
-			Group: 70000, HeardIncarnation: 1 << 40, HeardGroup: 200,
+			Group: 70000, HeardIncarnation: 1 << 40, HeardGroup: 200, Epoch: 3,
 		}},
 	},
 	generate: func(t *rapid.T) Hello {
@@ -27,7 +27,7 @@ var helloCodec = codec[Hello]{
 			Incarnation: drawNumber(t, 0, math.MaxUint64),
 			FormatMin:   least, FormatMax: uint32(drawNumber(t, uint64(least), math.MaxUint32)),
 			Group: drawNumber(t, 0, math.MaxUint64), HeardIncarnation: drawNumber(t, 0, math.MaxUint64),
-			HeardGroup: drawNumber(t, 0, math.MaxUint64),
+			HeardGroup: drawNumber(t, 0, math.MaxUint64), Epoch: epaxos.Epoch(drawNumber(t, 0, math.MaxUint32)),
 		}
 	},
 	encode: AppendHello, decode: DecodeHello,

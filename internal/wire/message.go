@@ -29,6 +29,9 @@ const (
 	TypeGossip
 	TypeHello
 	TypeTruncated
+	TypeEnded
+	TypeStateRequest
+	TypeStateChunk
 )
 
 // Messages between a client and a replica.
@@ -78,6 +81,12 @@ func (e *encoder) protocol(m epaxos.Message) {
 		e.gossip(&m)
 	case epaxos.Truncated:
 		e.truncated(&m)
+	case epaxos.Ended:
+		e.ended(&m)
+	case epaxos.StateRequest:
+		e.stateRequest(&m)
+	case epaxos.StateChunk:
+		e.stateChunk(&m)
 	default:
 		panic(fmt.Sprintf("wire: message type %T of the core has no encoding", m))
 	}
@@ -127,4 +136,7 @@ var protocol = [...]struct {
 	TypeFetch:          {"Fetch", 1, (*decoder).fetch},
 	TypeGossip:         {"Gossip", 4, (*decoder).gossip},
 	TypeTruncated:      {"Truncated", 1, (*decoder).truncated},
+	TypeEnded:          {"Ended", 2, (*decoder).ended},
+	TypeStateRequest:   {"StateRequest", 5, (*decoder).stateRequest},
+	TypeStateChunk:     {"StateChunk", 10, (*decoder).stateChunk},
 }

@@ -59,6 +59,7 @@ var messageCodecs = []*codec[epaxos.Message]{
 	&preAcceptCodec, &preAcceptReplyCodec, &acceptCodec, &acceptReplyCodec, &commitCodec,
 	&recoverCodec, &recoverReplyCodec, &refusalCodec, &tryRecoverCodec,
 	&validateCodec, &validateReplyCodec, &waitingCodec, &fetchCodec, &gossipCodec, &truncatedCodec,
+	&endedCodec, &stateRequestCodec, &stateChunkCodec,
 }
 
 // TestMessageTypes fails where a type of the protocol has no encoding, or no test.
@@ -72,13 +73,13 @@ func TestMessageTypes(t *testing.T) {
 		}
 		seen[kind] = c.name
 	}
-	for kind := TypePreAccept; kind <= TypeTruncated; kind++ {
+	for kind := TypePreAccept; kind <= TypeStateChunk; kind++ {
 		if seen[kind] == "" && kind != TypeHello {
 			t.Errorf("type %d has no test", kind)
 		}
 	}
-	if len(protocol) != int(TypeTruncated)+1 || protocol[TypeHello].read != nil {
-		t.Errorf("%d types can be decoded, %d exist", len(protocol)-1, TypeTruncated)
+	if len(protocol) != int(TypeStateChunk)+1 || protocol[TypeHello].read != nil {
+		t.Errorf("%d types can be decoded, %d exist", len(protocol)-1, TypeStateChunk)
 	}
 }
 

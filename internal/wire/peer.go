@@ -19,6 +19,7 @@ type Hello struct {
 	// What the sender remembers of the receiver: the incarnation it knows, the newest group it ever heard of.
 	HeardIncarnation uint64
 	HeardGroup       uint64
+	Epoch            epaxos.Epoch // that runs at the sender; 0 if it has no state yet
 }
 
 // FrameHeader stands before the messages of a frame between replicas.
@@ -35,6 +36,7 @@ type Group struct {
 	// Where older groups were deleted with this one, which then holds all marks above Prefix and all that
 	// was heard; else nil. Records at or below Truncated are not needed; all at or below Prefix is executed.
 	Truncated, Prefix epaxos.Dependencies
+	Epoch             epaxos.Epoch // of Truncated and Prefix
 }
 
 // Heard is what a replica remembers of a peer's log.

@@ -86,6 +86,10 @@ func (d *decoder) epoch(field string) epaxos.Epoch {
 	return epaxos.Epoch(d.uint(field, 1, math.MaxUint32))
 }
 
+func (d *decoder) epochOrNone(field string) epaxos.Epoch {
+	return epaxos.Epoch(d.uint(field, 0, math.MaxUint32))
+}
+
 func (e *encoder) instances(ids []epaxos.InstanceID) {
 	e.array(len(ids))
 	for _, id := range ids {
