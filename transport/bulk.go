@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -88,8 +89,10 @@ func (l *lane) bulkSession() (stood time.Duration, err error) {
 // writeBulk sends what the queue holds until the connection ends or nothing has come for a while. There
 // are no heartbeats: bulk says nothing about the peer's health, and QUIC's idle time-out notices its end.
 func (l *lane) writeBulk(conn *quic.Conn, stream *quic.Stream) error {
-	idle := time.NewTimer(l.peer.host.config.BulkIdle)
+	config := &l.peer.host.config
+	idle := time.NewTimer(config.BulkIdle)
 	defer idle.Stop()
+	paced := &pacedStream{stream: stream, peer: l.peer, gone: conn.Context().Done(), pacer: newPacer(config.BulkBytesPerSecond)}
 	l.queue.wake()
 	var spare []byte
 	for {
@@ -100,11 +103,36 @@ func (l *lane) writeBulk(conn *quic.Conn, stream *quic.Stream) error {
 			return errIdle
 		case <-l.queue.ready:
 			batch := l.queue.take(spare)
-			if err := l.writeBatch(stream, batch, &l.peer.counters.bulkBytesSent); err != nil {
+			if err := l.writeBatch(paced, batch, &l.peer.counters.bulkBytesSent); err != nil {
 				return err
 			}
 			spare = batch
-			idle.Reset(l.peer.host.config.BulkIdle)
+			idle.Reset(config.BulkIdle)
 		}
 	}
+}
+
+// pacedStream waits after each piece for as long as the pacer says.
+type pacedStream struct {
+	stream io.Writer
+	peer   *peer
+	gone   <-chan struct{}
+	pacer  *pacer
+}
+
+func (s *pacedStream) Write(piece []byte) (int, error) {
+	n, err := s.stream.Write(piece)
+	if err != nil {
+		return n, err
+	}
+	s.pacer.judge(s.peer.rtt.newest())
+	if wait := s.pacer.pay(n, time.Now()); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.gone:
+		}
+	}
+	return n, nil
 }

@@ -18,6 +18,7 @@ const (
 	DefaultQueueBytes        = 8 << 20
 	DefaultBulkQueueBytes    = 4 << 20
 	DefaultBulkIdle          = 30 * time.Second
+	DefaultBulkRate          = 64 << 20
 	DefaultFrameBytesMax     = 16 << 20
 	DefaultHeartbeatInterval = 300 * time.Millisecond
 	DefaultSuspectAfter      = time.Second
@@ -62,14 +63,17 @@ type Config struct {
 	// every attempt.
 	Disowned func(by epaxos.ReplicaID, why *PeerError)
 
-	Lanes             int           // connections to each peer; 0 is 1
-	QueueBytes        int           // bytes waiting for one peer; 0 is DefaultQueueBytes
-	BulkQueueBytes    int           // the same, of SendBulk; 0 is DefaultBulkQueueBytes
-	BulkIdle          time.Duration // a bulk connection unused for so long is closed; 0 is DefaultBulkIdle
-	FrameBytesMax     int           // longest body sent or received; 0 is DefaultFrameBytesMax
-	HeartbeatInterval time.Duration // 0 is DefaultHeartbeatInterval
-	SuspectAfter      time.Duration // silence after which Suspected; 0 is DefaultSuspectAfter
-	ClientsMax        int           // client connections open at a time; 0 is DefaultClientsMax
+	Lanes          int // connections to each peer; 0 is 1
+	QueueBytes     int // bytes waiting for one peer; 0 is DefaultQueueBytes
+	BulkQueueBytes int // the same, of SendBulk; 0 is DefaultBulkQueueBytes
+	// BulkBytesPerSecond is how fast SendBulk goes to one peer at most, less while that makes the round
+	// trip to it grow; 0 is DefaultBulkRate.
+	BulkBytesPerSecond int
+	BulkIdle           time.Duration // a bulk connection unused for so long is closed; 0 is DefaultBulkIdle
+	FrameBytesMax      int           // longest body sent or received; 0 is DefaultFrameBytesMax
+	HeartbeatInterval  time.Duration // 0 is DefaultHeartbeatInterval
+	SuspectAfter       time.Duration // silence after which Suspected; 0 is DefaultSuspectAfter
+	ClientsMax         int           // client connections open at a time; 0 is DefaultClientsMax
 
 	Logger *slog.Logger   // nil is silence
 	Rand   func() float64 // in [0,1), for the jitter of redials; nil is the runtime's generator
@@ -80,6 +84,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Lanes = orDefault(c.Lanes, 1)
 	c.QueueBytes = orDefault(c.QueueBytes, DefaultQueueBytes)
 	c.BulkQueueBytes = orDefault(c.BulkQueueBytes, DefaultBulkQueueBytes)
+	c.BulkBytesPerSecond = orDefault(c.BulkBytesPerSecond, DefaultBulkRate)
 	c.BulkIdle = orDefault(c.BulkIdle, DefaultBulkIdle)
 	c.FrameBytesMax = orDefault(c.FrameBytesMax, DefaultFrameBytesMax)
 	c.HeartbeatInterval = orDefault(c.HeartbeatInterval, DefaultHeartbeatInterval)
@@ -112,8 +117,10 @@ func (c Config) validate() error {
 	case c.FrameBytesMax < 1 || c.FrameBytesMax > frameBytesLimit:
 		return fmt.Errorf("transport: frames of %d bytes: between 1 and %d are possible",
 			c.FrameBytesMax, frameBytesLimit)
-	case c.QueueBytes < 1 || c.BulkQueueBytes < 1 || c.ClientsMax < 1 || c.BulkIdle < 0:
-		return errors.New("transport: QueueBytes, BulkQueueBytes, BulkIdle and ClientsMax must be positive")
+	case c.QueueBytes < 1 || c.ClientsMax < 1:
+		return errors.New("transport: QueueBytes and ClientsMax must be positive")
+	case c.BulkQueueBytes < 1 || c.BulkBytesPerSecond < 1 || c.BulkIdle < 0:
+		return errors.New("transport: BulkQueueBytes, BulkBytesPerSecond and BulkIdle must be positive")
 	case c.HeartbeatInterval < time.Millisecond || c.SuspectAfter < c.HeartbeatInterval:
 		return fmt.Errorf("transport: heartbeat every %v, suspicion after %v: need 1ms <= heartbeat <= suspicion",
 			c.HeartbeatInterval, c.SuspectAfter)

@@ -91,7 +91,7 @@ func TestTheMembershipIsFollowed(t *testing.T) {
 		for len(said) > 0 {
 			<-said
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		for range 2 { // for calling, and what it had accepted
 			if got := <-said; got != fmt.Sprintf("1: %d: replica 2 was removed in epoch 5", CloseRemoved) &&
 				!strings.Contains(got, "epoch 4 does not have it") {
@@ -298,7 +298,7 @@ func TestChangesRaceWithEverything(t *testing.T) {
 			one.RTT(to)
 			one.Peers()
 		})
-		time.Sleep(10 * time.Second)
+		time.Sleep(4 * time.Second)
 		for _, p := range one.roster.Load().peers {
 			if p.budget.used.Load() < 0 || p.bulkBudget.used.Load() < 0 {
 				t.Errorf("the room of replica %d: %d, %d bytes", p.member.Replica, p.budget.used.Load(), p.bulkBudget.used.Load())

@@ -186,13 +186,16 @@ func (p *peer) unregister(number int, conn *quic.Conn) {
 // rttEstimate is the round trip of heartbeats, smoothed as TCP does (RFC 6298), and the least seen
 // since the peer came up.
 type rttEstimate struct {
-	mu            sync.Mutex
-	smoothed, min time.Duration
+	mu                  sync.Mutex
+	smoothed, min, last time.Duration
+	samples             uint64 // since the start
 }
 
 func (r *rttEstimate) add(sample time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.last = sample
+	r.samples++
 	if r.smoothed == 0 {
 		r.smoothed, r.min = sample, sample
 		return
@@ -205,6 +208,13 @@ func (r *rttEstimate) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.smoothed, r.min = 0, 0
+}
+
+// newest is the last round trip, its number, and the least.
+func (r *rttEstimate) newest() (number uint64, last, least time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.samples, r.last, r.min
 }
 
 func (r *rttEstimate) get() (smoothed, least time.Duration) {
