@@ -92,7 +92,9 @@ func (l *lane) writeBulk(conn *quic.Conn, stream *quic.Stream) error {
 	config := &l.peer.host.config
 	idle := time.NewTimer(config.BulkIdle)
 	defer idle.Stop()
-	paced := &pacedStream{stream: stream, peer: l.peer, gone: conn.Context().Done(), pacer: newPacer(config.BulkBytesPerSecond)}
+	paced := &pacedStream{
+		stream: stream, peer: l.peer, gone: conn.Context().Done(), pacer: newPacer(config.BulkBytesPerSecond),
+	}
 	l.queue.wake()
 	var spare []byte
 	for {
