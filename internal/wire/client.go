@@ -17,13 +17,7 @@ type ServerHello struct {
 	Replica  epaxos.ReplicaID
 	Draining bool
 	Members  []MemberInfo
-}
-
-// MemberInfo tells a client about one replica.
-type MemberInfo struct {
-	Replica  epaxos.ReplicaID
-	Endpoint string // host:port
-	Name     string // region or site, may be empty
+	Epoch    epaxos.Epoch // of Members; 0 is unknown
 }
 
 // ClientRequest is one request on a client's stream. Its id is unique on the stream while the

@@ -1,8 +1,10 @@
 package wire
 
-import "math"
+import (
+	"math"
 
-const memberMin = 4 // the array, a number, two empty strings
+	"github.com/264bc8cf/epaxos/epaxos"
+)
 
 // AppendClientHello appends the hello of a client. Its name has at most NameMax bytes.
 func AppendClientHello(dst []byte, h *ClientHello) []byte {
@@ -36,19 +38,13 @@ func (d *decoder) clientHello() ClientHello {
 // AppendServerHello appends a replica's answer to the hello of a client.
 func AppendServerHello(dst []byte, h *ServerHello) []byte {
 	e := appendTo(dst)
-	e.message(TypeServerHello, 5)
+	e.message(TypeServerHello, 6)
 	e.bytes(h.Cluster[:])
 	e.uint(uint64(h.Format))
 	e.uint(uint64(h.Replica))
 	e.bool(h.Draining)
-	e.array(len(h.Members))
-	for i := range h.Members {
-		m := &h.Members[i]
-		e.array(3)
-		e.uint(uint64(m.Replica))
-		e.text(m.Endpoint)
-		e.text(m.Name)
-	}
+	e.memberInfos(h.Members)
+	e.uint(uint64(h.Epoch))
 	return e.done()
 }
 
@@ -65,23 +61,11 @@ func (d *decoder) serverHello() ServerHello {
 		Replica:  d.replica("replica"),
 		Draining: d.bool("draining"),
 	}
-	if n := d.array("members", memberMin, MembersMax); n > 0 {
-		h.Members = make([]MemberInfo, 0, n)
-		for i := 0; i < n && d.ok(); i++ {
-			h.Members = append(h.Members, d.member())
-		}
+	h.Members = d.memberInfos()
+	if extra > 0 { // the first programs of format 1 know no epochs
+		h.Epoch = epaxos.Epoch(d.uint("epoch", 0, math.MaxUint32))
+		extra--
 	}
 	d.skip(extra)
 	return h
-}
-
-func (d *decoder) member() MemberInfo {
-	extra := d.fields("member", 3)
-	m := MemberInfo{
-		Replica:  d.replica("member replica"),
-		Endpoint: d.text("member endpoint", EndpointMax),
-		Name:     d.text("member name", NameMax),
-	}
-	d.skip(extra)
-	return m
 }
