@@ -22,6 +22,21 @@ func FuzzKV(f *testing.F) {
 		{Kind: wire.OpCompareAndSet, Key: key, Value: value, Compares: []wire.Compare{{
 			Key: key, Target: wire.CompareValue, Relation: wire.Less, Value: value,
 		}}},
+		{Kind: wire.OpAppend, Key: key, Value: value},
+		{Kind: wire.OpAdd, Key: key, Delta: 1<<63 - 1},
+		{Kind: wire.OpSwap, Key: key, Value: value},
+		{Kind: wire.OpTake, Key: key},
+		{Kind: wire.OpRange, End: []byte("z"), Limit: 1},
+		{Kind: wire.OpRange, Key: key, Options: wire.RangeKeys},
+		{Kind: wire.OpDeleteRange, Key: []byte("a"), End: []byte("z")},
+		{
+			Kind: wire.OpTxn,
+			Compares: []wire.Compare{
+				{Key: key, End: []byte("z"), Target: wire.CompareCount, Relation: wire.Equal, Version: 1},
+			},
+			Then: []wire.Op{{Kind: wire.OpAdd, Key: key, Delta: 1}, {Kind: wire.OpDeleteRange, Key: key}},
+			Else: []wire.Op{{Kind: wire.OpRange}, {Kind: wire.OpAdd, Key: []byte("m"), Delta: 1}},
+		},
 		{
 			Kind: wire.OpTxn,
 			Compares: []wire.Compare{
@@ -70,3 +85,5 @@ func FuzzKV(f *testing.F) {
 type nothing struct{}
 
 func (nothing) Get([]byte) ([]byte, bool, error) { return nil, false, nil }
+
+func (nothing) Scan([]byte, []byte, func(key, value []byte) error) error { return nil }

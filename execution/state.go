@@ -12,6 +12,9 @@ import (
 type Reader interface {
 	// Get returns the value of a key, and whether there is one. The caller may keep the value.
 	Get(key []byte) (value []byte, found bool, err error)
+	// Scan calls visit for every key in [from, to), ascending; a nil to is no bound. Keys and values are
+	// valid during the call only. An error of visit ends the scan and is returned.
+	Scan(from, to []byte, visit func(key, value []byte) error) error
 }
 
 // Write sets or deletes one key of the saved state.
@@ -36,7 +39,7 @@ const CacheBytesDefault = 64 << 20
 //	state.Saved()
 //
 // Between Take and Saved, reads still show the taken writes. A State is not safe for concurrent
-// use. After an error of Apply, Get or Run the replica must stop: the state is undefined.
+// use. After an error of Apply, Get, Scan or Run the replica must stop: the state is undefined.
 type State struct {
 	reader Reader
 	view   view
@@ -100,7 +103,7 @@ func (s *State) Apply(m StateMachine, cmd *epaxos.Command) (results [][]byte, er
 // Run carries out one request within a footprint. It is for a node that decides request by request,
 // as deduplication does.
 func (s *State) Run(m StateMachine, footprint epaxos.Footprint, payload []byte) (result []byte, err error) {
-	s.view.open(footprint)
+	s.view.open(m, footprint)
 	result, err = m.Apply(&s.view, payload)
 	if fault := s.view.close(); fault != nil {
 		return nil, fault

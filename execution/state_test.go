@@ -3,6 +3,7 @@ package execution
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,28 @@ func (m *memory) Get(key []byte) ([]byte, bool, error) {
 	return []byte(value), found, m.err
 }
 
+func (m *memory) Scan(from, to []byte, visit func(key, value []byte) error) error {
+	if m.err != nil {
+		return m.err
+	}
+	var keys []string
+	for key := range m.values {
+		if key >= string(from) && (to == nil || key < string(to)) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		k, v := []byte(key), []byte(m.values[key])
+		if err := visit(k, v); err != nil {
+			return err
+		}
+		clear(k) // they are valid during the call only
+		clear(v)
+	}
+	return nil
+}
+
 func (m *memory) save(writes []Write) {
 	for _, w := range writes {
 		if w.Delete {
@@ -36,8 +59,22 @@ func (m *memory) save(writes []Write) {
 	}
 }
 
-// script is a state machine whose payloads are lines of "get k", "put k v" and "delete k".
+// script is a state machine whose payloads are lines of "get k", "put k v", "delete k",
+// "merge k v" and "scan from to".
 type script struct{}
+
+// Merge adds bytes to a set of bytes, unless it is "fixed".
+func (script) Merge(value []byte, _ bool, operand []byte) ([]byte, bool, error) {
+	switch {
+	case string(value) == "broken":
+		return nil, false, errors.New("as told")
+	case string(value) == "fixed":
+		return nil, false, nil
+	}
+	set := append(slices.Clone(value), operand...)
+	slices.Sort(set)
+	return set, true, nil
+}
 
 func (script) Footprint([]byte) (epaxos.Footprint, error) { return nil, nil }
 
@@ -53,6 +90,13 @@ func (script) Apply(view View, payload []byte) ([]byte, error) {
 			view.Put(words[1], []byte(words[2]))
 		case "delete":
 			view.Delete(words[1])
+		case "merge":
+			answers = append(answers, fmt.Sprint(view.Merge(words[1], []byte(words[2]))))
+		case "scan":
+			view.Scan(words[1], strings.Join(words[2:], ""), func(key string, value []byte) bool {
+				answers = append(answers, fmt.Sprintf("%s=%s", key, value))
+				return key != "stop"
+			})
 		case "fail":
 			return nil, errors.New("as told")
 		}
@@ -121,7 +165,22 @@ func TestFootprintIsEnforced(t *testing.T) {
 		{"write what is read", accesses(read, "k"), "put k 1", false},
 		{"delete what is read", accesses(read, "k"), "delete k", false},
 		{"read what is written", accesses(write, "k"), "get k", true},
-		{"write what is added to", accesses(epaxos.Add, "k"), "put k 1", true},
+		{"write what is added to", accesses(epaxos.Add, "k"), "put k 1", false},
+		{"read what is added to", accesses(epaxos.Add, "k"), "get k", false},
+		{"add to what is added to", accesses(epaxos.Add, "k"), "merge k x", true},
+		{"add to what is written", accesses(write, "k"), "merge k x", true},
+		{"add to what is read", accesses(read, "k"), "merge k x", false},
+		{"add to a range", epaxos.Footprint{{Mode: epaxos.Add, Range: true, Key: "a", End: "l"}}, "merge k x", true},
+		{"scan a range", epaxos.Footprint{{Mode: read, Range: true, Key: "a", End: "l"}}, "scan a l", true},
+		{"scan what is written", epaxos.Footprint{{Mode: write, Range: true, Key: "a", End: "l"}}, "scan b c", true},
+		{"scan what is added to", epaxos.Footprint{{Mode: epaxos.Add, Range: true, Key: "a", End: "l"}}, "scan b c", false},
+		{"scan below a range", epaxos.Footprint{{Mode: read, Range: true, Key: "b", End: "l"}}, "scan a l", false},
+		{"scan beyond a range", epaxos.Footprint{{Mode: read, Range: true, Key: "a", End: "l"}}, "scan a m", false},
+		{"scan without bound", epaxos.Footprint{{Mode: read, Range: true, Key: "a", End: "l"}}, "scan a", false},
+		{"scan a range without bound", epaxos.Footprint{{Mode: read, Range: true, Key: "a"}}, "scan a", true},
+		{"scan points", accesses(write, "a", "b"), "scan a b", false},
+		{"scan another space", epaxos.Footprint{{Mode: read, Space: epaxos.SpaceSession, Range: true}}, "scan a", false},
+		{"scan everything", epaxos.Footprint{{Mode: epaxos.Everything}}, "scan a", true},
 		{"read elsewhere", accesses(write, "k"), "get l", false},
 		{"another space", epaxos.Footprint{{Mode: write, Space: epaxos.SpaceSession, Key: "k"}}, "get k", false},
 		{"inside a range", epaxos.Footprint{{Mode: write, Range: true, Key: "a", End: "l"}}, "put k 1", true},

@@ -25,10 +25,23 @@ type StateMachine interface {
 	Apply(view View, payload []byte) (result []byte, err error)
 }
 
+// Merger is a StateMachine some of whose changes commute with each other, as adding to a counter does.
+// Its footprints may name the keys of such changes with epaxos.Add, which interferes with reads and writes
+// and not with its like, and its Apply carries them out by View.Merge.
+type Merger interface {
+	StateMachine
+	// Merge returns the value of a key after a change; ok is false for one that cannot be made, and then
+	// the value stays. It must be pure, and two operands must commute: whichever comes first, the
+	// value after both is the same, and each is told the same ok. So a key that some change cannot be
+	// made to must refuse all others too, until it is written. An error is a fault of this replica.
+	Merge(value []byte, found bool, operand []byte) (merged []byte, ok bool, err error)
+}
+
 // View is the state as one request may see and change it: the saved state under the writes of the
 // requests executed before. It is valid during the call of Apply only. A key outside the
-// footprint, or a write where the footprint has Read, is recorded as a fault that stops the
-// replica after Apply returns; the access itself reads nothing and writes nothing.
+// footprint, a write where the footprint has Read, or anything but Merge where it has Add, is recorded
+// as a fault that stops the replica after Apply returns; the access itself reads nothing and writes
+// nothing.
 type View interface {
 	// Get returns the value of a key, and whether there is one. The caller must not change it.
 	Get(key string) (value []byte, found bool)
@@ -36,4 +49,10 @@ type View interface {
 	Put(key string, value []byte)
 	// Delete removes a key. Deleting what is not there is no fault.
 	Delete(key string)
+	// Scan visits the keys of [from, to), ascending, until visit returns false; an empty to is no bound. One
+	// range of the footprint must cover it all. Values are valid during visit, which must not use the view.
+	Scan(from, to string, visit func(key string, value []byte) bool)
+	// Merge changes a key by the machine's Merge, and returns the ok of that and nothing else: what the
+	// key holds depends on the order of changes that replicas need not agree about. operand is not kept.
+	Merge(key string, operand []byte) (ok bool)
 }

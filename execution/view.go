@@ -16,6 +16,7 @@ var ErrFootprint = errors.New("execution: access outside the footprint; fix the 
 // view is the View of one request: the state within the fence of a footprint.
 type view struct {
 	state     *State
+	machine   StateMachine
 	footprint epaxos.Footprint
 	points    []epaxos.Access // of a large footprint, by key
 	fault     error           // the first one; nothing is read or written after it
@@ -26,7 +27,8 @@ var _ View = (*view)(nil)
 // scanMax is the footprint up to which looking at every entry beats sorting them.
 const scanMax = 16
 
-func (v *view) open(footprint epaxos.Footprint) {
+func (v *view) open(m StateMachine, footprint epaxos.Footprint) {
+	v.machine = m
 	// A command's requests share its footprint, so the sorted form is made once for all of them.
 	same := len(v.footprint) == len(footprint) && len(footprint) > 0 && &v.footprint[0] == &footprint[0]
 	v.footprint, v.fault = footprint, nil
@@ -51,7 +53,7 @@ func (v *view) close() error {
 var errClosed = errors.New("execution: view used after Apply returned")
 
 func (v *view) Get(key string) (value []byte, found bool) {
-	if !v.allow(key, false) {
+	if !v.allow(key, reading) {
 		return nil, false
 	}
 	value, found, err := v.state.Get(epaxos.SpaceState, key)
@@ -62,37 +64,109 @@ func (v *view) Get(key string) (value []byte, found bool) {
 }
 
 func (v *view) Put(key string, value []byte) {
-	if v.allow(key, true) {
+	if v.allow(key, writing) {
 		v.state.Put(epaxos.SpaceState, key, value)
 	}
 }
 
 func (v *view) Delete(key string) {
-	if v.allow(key, true) {
+	if v.allow(key, writing) {
 		v.state.Delete(epaxos.SpaceState, key)
 	}
 }
 
-// allow reports whether the footprint permits the access, and records a fault where it does not.
-func (v *view) allow(key string, write bool) bool {
-	if v.fault != nil {
+func (v *view) Merge(key string, operand []byte) (ok bool) {
+	if !v.allow(key, merging) {
 		return false
 	}
-	if v.permits(key, write) {
-		return true
+	m, able := v.machine.(Merger)
+	if !able {
+		v.fault = fmt.Errorf("merge into key %q: the state machine has no Merge", key)
+		return false
 	}
-	act := "read of"
-	if write {
-		act = "write to"
+	value, found, err := v.state.Get(epaxos.SpaceState, key)
+	if err != nil {
+		v.fault = err
+		return false
 	}
-	v.fault = fmt.Errorf("%s key %q: %w", act, key, ErrFootprint)
+	merged, ok, err := m.Merge(value, found, operand)
+	switch {
+	case err != nil:
+		v.fault = fmt.Errorf("merge into key %q: %w", key, err)
+		return false
+	case ok:
+		v.state.Put(epaxos.SpaceState, key, merged)
+	}
+	return ok
+}
+
+func (v *view) Scan(from, to string, visit func(key string, value []byte) bool) {
+	if v.fault != nil {
+		return
+	}
+	if !v.spans(from, to) {
+		v.fault = fmt.Errorf("scan from key %q to %q: %w", from, to, ErrFootprint)
+		return
+	}
+	if err := v.state.Scan(epaxos.SpaceState, from, to, visit); err != nil && v.fault == nil {
+		v.fault = err
+	}
+}
+
+// spans reports whether one entry of the footprint permits to read all of [from, to).
+func (v *view) spans(from, to string) bool {
+	for i := range v.footprint {
+		switch a := &v.footprint[i]; {
+		case a.Mode == epaxos.Everything:
+			return true
+		case !a.Range || a.Space != epaxos.SpaceState || !reading.within(a.Mode):
+		case a.Key <= from && (a.End == "" || to != "" && to <= a.End):
+			return true
+		}
+	}
 	return false
 }
 
-func (v *view) permits(key string, write bool) bool {
+// act is a way to touch a key.
+type act uint8
+
+const (
+	reading act = iota
+	writing
+	merging
+)
+
+var actNames = [...]string{reading: "read of", writing: "write to", merging: "merge into"}
+
+// within reports whether a mode permits an act. To read what others may be adding to, in an order that
+// replicas do not agree about, would let them differ.
+func (a act) within(mode epaxos.Mode) bool {
+	switch mode {
+	case epaxos.Read:
+		return a == reading
+	case epaxos.Add:
+		return a == merging
+	default: // it commutes with nothing
+		return true
+	}
+}
+
+// allow reports whether the footprint permits the access, and records a fault where it does not.
+func (v *view) allow(key string, a act) bool {
+	if v.fault != nil {
+		return false
+	}
+	if v.permits(key, a) {
+		return true
+	}
+	v.fault = fmt.Errorf("%s key %q: %w", actNames[a], key, ErrFootprint)
+	return false
+}
+
+func (v *view) permits(key string, by act) bool {
 	if len(v.footprint) <= scanMax {
 		for i := range v.footprint {
-			if a := &v.footprint[i]; covers(a, key) && (!write || a.Mode != epaxos.Read) {
+			if a := &v.footprint[i]; covers(a, key) && by.within(a.Mode) {
 				return true
 			}
 		}
@@ -102,13 +176,13 @@ func (v *view) permits(key string, write bool) bool {
 		return strings.Compare(a.Key, key)
 	})
 	for ; at < len(v.points) && v.points[at].Key == key; at++ {
-		if !write || v.points[at].Mode != epaxos.Read {
+		if by.within(v.points[at].Mode) {
 			return true
 		}
 	}
 	for i := range v.footprint {
 		a := &v.footprint[i]
-		if (a.Range || a.Mode == epaxos.Everything) && covers(a, key) && (!write || a.Mode != epaxos.Read) {
+		if (a.Range || a.Mode == epaxos.Everything) && covers(a, key) && by.within(a.Mode) {
 			return true
 		}
 	}

@@ -103,11 +103,10 @@ func (b *Badger) start() error {
 	if err := b.loadMeta(); err != nil {
 		return err
 	}
-	if err := b.loadLast(); err != nil {
-		return err
-	}
-	if err := b.loadStaged(); err != nil {
-		return err
+	for _, step := range []func() error{b.loadStaged, b.finishRedo, b.loadLast, b.findGarbage} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	b.holds.restore(b.last.Load(), b.meta.held, b.meta.generation)
 	b.discard(b.holds.floor) // before this, compaction discards nothing
@@ -241,8 +240,15 @@ func groupVersion(number uint64) uint64 { return number + metaVersion }
 // LastGroup implements Store.
 func (b *Badger) LastGroup() uint64 { return b.last.Load() }
 
-// BatchBytesMax is what Bytes of a batch may be for Save to take it.
+// BatchBytesMax is what Bytes of a batch may be for Save to need one transaction only.
 func (b *Badger) BatchBytesMax() int { return BatchBytesMax(b.opts.MemTableBytes) }
+
+// SaveBytesMax is what Bytes of a batch may be for Save to take it.
+func (b *Badger) SaveBytesMax() int { return b.opts.SaveBytesMax }
+
+func (b *Badger) limits() limits {
+	return limits{save: b.opts.SaveBytesMax, value: ValueBytesMax(b.opts.MemTableBytes)}
+}
 
 // Close implements Store. It waits for those who read in other goroutines, whose next step fails. It
 // flushes Badger's memory tables and moves the mark to the last group, so

@@ -38,9 +38,32 @@ func BenchmarkSave(b *testing.B) {
 	}
 }
 
+// BenchmarkSaveLarge measures what exceeds one transaction: a batch of 50,000 writes of 256 bytes, as a component
+// of as many commands makes it, to a state of 100,000 keys.
+func BenchmarkSaveLarge(b *testing.B) {
+	const writes = 50_000
+	s := benchStore(b)
+	batch := storage.Batch{Group: make([]byte, 150*writes)}
+	for range writes {
+		batch.Writes = append(batch.Writes, storage.Write{Key: make([]byte, 16), Value: make([]byte, 256)})
+	}
+	var n uint64
+	b.SetBytes(int64(batch.Bytes() - (writes+1)*storage.WriteBytesOverhead))
+	for b.Loop() {
+		for i := range batch.Writes {
+			n++
+			binary.BigEndian.PutUint64(batch.Writes[i].Key, n%100_000)
+		}
+		if err := s.Save(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/batch")
+}
+
 func benchStore(b *testing.B) *storage.Badger {
 	o := testOptions(filepath.Join(b.TempDir(), "data"))
-	o.MemTableBytes = storage.MemTableBytesDefault
+	o.MemTableBytes, o.SaveBytesMax = storage.MemTableBytesDefault, 0
 	if err := storage.Create(o); err != nil {
 		b.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, until := range []int{1, 190, 230, 470} {
-		acked := runUntilSaved(t, dir, until)
+		acked := runUntilSaved(t, "TestKilledProcess", killedDirEnv+"="+dir, until)
 		s := openBadger(t, damageOptions(dir))
 		if s.LastGroup() < uint64(acked) {
 			t.Fatalf("group %d was acknowledged, the log ends at %d", acked, s.LastGroup())
@@ -60,12 +60,12 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// runUntilSaved runs a process on dir, kills it when it has acknowledged group until, and returns the
-// last that it acknowledged.
-func runUntilSaved(t *testing.T, dir string, until int) (acked int) {
+// runUntilSaved runs a test in a process of its own, kills it when it has acknowledged group until, and returns
+// the last that it acknowledged.
+func runUntilSaved(t *testing.T, test, env string, until int) (acked int) {
 	t.Helper()
-	process := exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")
-	process.Env = append(os.Environ(), killedDirEnv+"="+dir)
+	process := exec.Command(os.Args[0], "-test.run=^"+test+"$")
+	process.Env = append(os.Environ(), env)
 	out, err := process.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

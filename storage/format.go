@@ -21,6 +21,7 @@ const (
 	prefixGroup  = 'g'
 	prefixState  = 's'
 	prefixStaged = 'n'
+	prefixRedo   = 'r'
 
 	groupKeyBytes    = 1 + 8 + 1
 	groupHeaderBytes = 1 + 1 + 8 + 8

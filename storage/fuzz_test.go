@@ -259,3 +259,64 @@ func FuzzVerifyTable(f *testing.F) {
 		hostile.Cheap(t, hostile.Factor, len(table), func() { toldAsDamage(t, verifyTableData(table)) })
 	})
 }
+
+// FuzzRedo: a marker, and the records of a batch, are read as they were written, or not at all.
+func FuzzRedo(f *testing.F) {
+	r := redo{number: 7, attempt: 8, parts: 3, chain: 9, adopt: true, after: newMeta(goldenIdentity).withHolds()}
+	var whole []byte
+	records := redoRecords{bytesMax: 64, write: func(b []byte) error { whole = append(whole, b...); return nil }}
+	batch := Batch{Group: []byte("group"), Writes: []Write{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Delete: true}}}
+	if err := records.batch(batch); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.key(redoMarker).append(nil), r.encode(), whole)
+	f.Add(r.key(2).append(nil), r.encode()[:13], whole[:9])
+	f.Add([]byte("r"), []byte{redoFormat, 0}, []byte("\x00\x00\x00\x00\xff\xff\xff\xff group"))
+	f.Fuzz(func(t *testing.T, key, marker, content []byte) {
+		k, err := parseRedoKey(key)
+		toldAsDamage(t, err)
+		if err == nil && !bytes.Equal(k.append(nil), key) {
+			t.Errorf("violation of integrity: %x was read as %+v", key, k)
+		}
+		r, err := parseRedo(k, marker)
+		toldAsDamage(t, err)
+		if err == nil && !bytes.Equal(r.encode(), marker) {
+			t.Errorf("violation of integrity: %x was read as %+v", marker, r)
+		}
+		_, err = openRedo(key, marker)
+		toldAsDamage(t, err)
+		if opened, err := openRedo(key, sealRedo(key, content)); err != nil || !bytes.Equal(opened, content) {
+			t.Errorf("violation of durability: a record was read as %x, %v", opened, err)
+		}
+		hostile.Cheap(t, 16*hostile.Factor, len(content), func() { _, _ = parseRedoBatch(content) })
+		b, err := parseRedoBatch(content)
+		toldAsDamage(t, err)
+		if err != nil {
+			return
+		}
+		var again []byte
+		c := redoRecords{bytesMax: 7, write: func(b []byte) error { again = append(again, b...); return nil }}
+		if err := c.batch(b); err != nil || !bytes.Equal(again, content) {
+			t.Errorf("violation of durability: %x was read as %x, %v", content, again, err)
+		}
+	})
+}
+
+// FuzzStaged: what is accepted is what would be written.
+func FuzzStaged(f *testing.F) {
+	r := stagedRecord{seq: 258, active: true, generation: 2, note: []byte("note")}
+	f.Add(r.key(), r.encode(), false)
+	f.Add(r.key(), r.ended().encode(), true)
+	f.Add([]byte("n"), []byte{}, true)
+	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
+		if seal && len(value) >= 4 {
+			value = bytes.Clone(value)
+			binary.BigEndian.PutUint32(value, stateChecksum(key, value[4:]))
+		}
+		r, err := parseStaged(key, value)
+		toldAsDamage(t, err)
+		if err == nil && !bytes.Equal(r.encode(), value) {
+			t.Errorf("violation of integrity: %x was read as %+v", value, r)
+		}
+	})
+}

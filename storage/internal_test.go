@@ -33,8 +33,8 @@ func TestGoldenBytes(t *testing.T) {
 			"000102030405060708090a0b0c0d0e0f00000003000000000000000747db6957"},
 		"meta of format 2": {fmt.Sprintf("%x", newMeta(goldenIdentity).withHolds().encode()), "0201000000000000" +
 			"0001356eff32e03bc177000102030405060708090a0b0c0d0e0f00000003000000000000000700000000000000008f6e9083"},
-		"staged key":       {fmt.Sprintf("%x", golden.key()), "6e0000000000000102"},
-		"staged":           {fmt.Sprintf("%x", golden.encode()), "ecb344f301026e6f7465"},
+		"staged key": {fmt.Sprintf("%x", golden.key()), "6e0000000000000102"},
+		"staged":     {fmt.Sprintf("%x", golden.encode()), "ecb344f301026e6f7465"},
 		"identity": {string(encodeIdentity(goldenIdentity, true)), "epaxos-storage 1\n" +
 			"cluster 000102030405060708090a0b0c0d0e0f\nreplica 3\nincarnation 7\nstate started\nchecksum e891801f\n"},
 	} {

@@ -11,8 +11,10 @@ import (
 
 // MemoryOptions configure a Memory. Zero values mean the defaults.
 type MemoryOptions struct {
-	// BatchBytesMax is the largest batch; by default that of a Badger with default options.
+	// BatchBytesMax is what the method of that name tells; by default what a Badger with default options does.
 	BatchBytesMax int
+	// SaveBytesMax is the largest batch; by default likewise.
+	SaveBytesMax int
 	// ValueBytesMax is the largest value of the state; by default likewise.
 	ValueBytesMax int
 }
@@ -48,14 +50,20 @@ func NewMemory(o MemoryOptions) *Memory {
 	if o.BatchBytesMax == 0 {
 		o.BatchBytesMax = BatchBytesMax(0)
 	}
+	if o.SaveBytesMax == 0 {
+		o.SaveBytesMax = SaveBytesMax
+	}
 	if o.ValueBytesMax == 0 {
 		o.ValueBytesMax = ValueBytesMax(0)
 	}
 	return &Memory{opts: o, first: 1, state: map[string][]byte{}, damaged: map[uint64]bool{}}
 }
 
-// BatchBytesMax is what Bytes of a batch may be for Save to take it.
+// BatchBytesMax is what Bytes of a batch may be for a store on disk to save it in one transaction.
 func (m *Memory) BatchBytesMax() int { return m.opts.BatchBytesMax }
+
+// SaveBytesMax is what Bytes of a batch may be for Save to take it.
+func (m *Memory) SaveBytesMax() int { return m.opts.SaveBytesMax }
 
 // Save implements Store.
 func (m *Memory) Save(batch Batch) error {
@@ -74,7 +82,7 @@ func (m *Memory) Begin(batch Batch) error {
 	for i := range m.begun {
 		kept += 1 - m.begun[i].DropGroups
 	}
-	if err := batch.check(m.opts.BatchBytesMax, m.opts.ValueBytesMax, uint64(kept)); err != nil {
+	if err := batch.check(limits{m.opts.SaveBytesMax, m.opts.ValueBytesMax}, uint64(kept)); err != nil {
 		return err
 	}
 	if batch.Adopt && !m.adoptable() {

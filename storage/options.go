@@ -42,11 +42,16 @@ type Options struct {
 	Identity Identity
 	// FreeReserveBytes must remain free on the file system, or Save refuses with ErrNoSpace.
 	FreeReserveBytes uint64
-	// MemTableBytes is the size of Badger's memory tables, of which there are three; the largest
-	// batch is 15 % of it. An unflushed table of an earlier, larger setting raises it for one run.
+	// MemTableBytes is the size of Badger's memory tables, of which there are three; a batch of up to
+	// 15 % of it is saved in one transaction. An unflushed table of an earlier, larger setting raises it for one run.
 	MemTableBytes int64
+	// SaveBytesMax is the largest batch that Save takes: as much memory may be needed, and four times as
+	// much disk.
+	SaveBytesMax int
 	// Logger gets what Badger has to say; nil discards it.
 	Logger *slog.Logger
+
+	step func() error // before each transaction that Save and Stage make; a test stops there
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -59,6 +64,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MemTableBytes < memTableBytesMin || o.MemTableBytes > memTableBytesMax {
 		return o, fmt.Errorf("storage: memory table of %d bytes is outside of %d to %d",
 			o.MemTableBytes, memTableBytesMin, memTableBytesMax)
+	}
+	if o.SaveBytesMax == 0 {
+		o.SaveBytesMax = SaveBytesMax
+	}
+	if o.SaveBytesMax < 0 || o.SaveBytesMax > SaveBytesMax {
+		return o, fmt.Errorf("storage: a largest batch of %d bytes is outside of 1 to %d", o.SaveBytesMax, SaveBytesMax)
 	}
 	if o.FreeReserveBytes == 0 {
 		o.FreeReserveBytes = FreeReserveBytesDefault

@@ -8,15 +8,17 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// Save implements Store: one Badger transaction, one sync.
+// Save implements Store. A batch of up to BatchBytesMax is one Badger transaction and one sync. A larger one
+// takes as many as it has megabytes, twice: see redo.go.
 func (b *Badger) Save(batch Batch) error {
 	if err := b.alive(); err != nil {
 		return err
 	}
 	kept := b.last.Load() + 1 - b.meta.first
-	if err := batch.check(b.BatchBytesMax(), ValueBytesMax(b.opts.MemTableBytes), kept); err != nil {
+	if err := batch.check(b.limits(), kept); err != nil {
 		return err
 	}
+	large := batch.Bytes() > b.BatchBytesMax()
 	if batch.Adopt && !b.staged.record.active {
 		return ErrNotStaged
 	}
@@ -24,11 +26,14 @@ func (b *Badger) Save(batch Batch) error {
 		return err
 	}
 	number := b.last.Load() + 1
-	if err := b.commit(number, batch); err != nil {
-		if !errors.Is(err, ErrBatchTooLarge) {
-			return b.fail(err)
-		}
-		return err
+	var err error
+	if large {
+		err = b.commitRedo(number, batch)
+	} else {
+		err = b.commit(number, batch)
+	}
+	if err != nil {
+		return b.fail(fmt.Errorf("storage: save group %d: %w", number, err))
 	}
 	// The mark follows the group, so it is never ahead of what is durable, and guards the group from here on.
 	if err := b.mark.move(number); err != nil {
@@ -60,6 +65,9 @@ func (b *Badger) checkSpace(bytes int) error {
 	if err != nil {
 		return err
 	}
+	if bytes > b.BatchBytesMax() {
+		bytes *= redoSpace
+	}
 	if need := b.opts.FreeReserveBytes + uint64(bytes); free < need {
 		return fmt.Errorf("%w: %d MiB are free for %s, %d MiB must be; make room", ErrNoSpace,
 			free>>20, b.opts.Dir, need>>20)
@@ -68,39 +76,44 @@ func (b *Badger) checkSpace(bytes int) error {
 }
 
 func (b *Badger) commit(number uint64, batch Batch) error {
-	txn := b.db.NewTransactionAt(newestVersion, true)
-	defer txn.Discard()
 	chain := b.lastChain.next(number, batch.Group)
-	w := b.newWriter(txn, batch)
-	after, staged, err := b.settle(w, number, batch)
-	if err == nil {
-		err = w.group(groupHeader{number: number, chain: chain}, batch.Group)
-	}
-	for i := 0; i < len(batch.Writes) && err == nil; i++ {
-		err = w.state(after.generation, batch.Writes[i])
-	}
+	var after meta
+	var staged stagedRecord
 	var swept sweep
-	if err == nil {
-		swept, err = b.sweep(txn, b.BatchBytesMax()-batch.Bytes())
-	}
-	if errors.Is(err, badger.ErrTxnTooBig) {
-		return fmt.Errorf("%w: %w", ErrBatchTooLarge, err)
-	}
-	if err == nil {
-		err = b.commitSynced(txn, groupVersion(number), batch.Bytes())
-	}
+	err := b.transactAt(groupVersion(number), batch, func(w *writer) (err error) {
+		if after, staged, err = b.settle(w, number, batch); err != nil {
+			return err
+		}
+		header := b.newGroupHeader(number, chain, batch.Group)
+		for part := range header.parts {
+			if err := w.groupPart(header, part, batch.Group); err != nil {
+				return err
+			}
+		}
+		if err := w.states(after.generation, batch.Writes); err != nil {
+			return err
+		}
+		swept, err = b.sweep(w.txn, b.BatchBytesMax()-batch.Bytes())
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("storage: save group %d: %w", number, err)
+		return err
 	}
-	replaced := b.meta.generation
-	b.lastChain, b.meta = chain, after
-	b.first.Store(after.first)
 	b.garbage.swept(swept)
-	if batch.Adopt {
-		b.garbage.add(replaced)
+	b.committed(chain, after, staged)
+	return nil
+}
+
+// committed goes on from a group that is durable.
+func (b *Badger) committed(chain chain, after meta, staged stagedRecord) {
+	if after.generation != b.meta.generation {
+		b.garbage.add(b.meta.generation)
+	}
+	if staged.seq != b.staged.record.seq {
 		b.staged.set(staged)
 	}
-	return nil
+	b.lastChain, b.meta = chain, after
+	b.first.Store(after.first)
 }
 
 // settle adds what a batch changes besides the group and the state: where the log begins, what is held, and
@@ -121,6 +134,26 @@ func (b *Badger) settle(w *writer, number uint64, batch Batch) (after meta, stag
 		err = w.txn.Set([]byte{prefixMeta}, after.encode())
 	}
 	return after, staged, err
+}
+
+// transact makes what fill writes durable without a group: in the version of the newest one, so that the
+// state as of that group has it, once a later group puts it in force. Size is a batch as large.
+func (b *Badger) transact(size Batch, fill func(w *writer) error) error {
+	return b.transactAt(groupVersion(b.last.Load()), size, fill)
+}
+
+func (b *Badger) transactAt(version uint64, size Batch, fill func(w *writer) error) error {
+	if b.opts.step != nil {
+		if err := b.opts.step(); err != nil {
+			return err
+		}
+	}
+	txn := b.db.NewTransactionAt(newestVersion, true)
+	defer txn.Discard()
+	if err := fill(b.newWriter(txn, size)); err != nil {
+		return err
+	}
+	return b.commitSynced(txn, version, size.Bytes())
 }
 
 // commitSynced returns when the transaction is durable, or as soon as Badger reports a failure from
@@ -146,38 +179,60 @@ func (b *Badger) commitSynced(txn *badger.Txn, version uint64, bytes int) error 
 // writer fills a transaction. Keys, values and entries live in buffers that the next Save uses again:
 // Badger needs them until it has committed, and no longer.
 type writer struct {
-	txn           *badger.Txn
-	buffer        []byte
-	entries       []badger.Entry
-	valueBytesMax int
+	txn          *badger.Txn
+	buffer       []byte
+	entries      []badger.Entry
+	partBytesMax int
 }
 
-// newWriter makes the buffers large enough at once, since entries must not move.
-func (b *Badger) newWriter(txn *badger.Txn, batch Batch) *writer {
-	valueMax := valueBytesMax(b.opts.MemTableBytes)
-	if need := batch.Bytes(); cap(b.buffer) < need {
+// newWriter makes the buffers large enough for a batch of this size at once, since entries must not move.
+func (b *Badger) newWriter(txn *badger.Txn, size Batch) *writer {
+	if need := size.Bytes(); cap(b.buffer) < need {
 		b.buffer = make([]byte, 0, need)
 	}
-	if need := len(batch.Writes) + 1 + (groupHeaderBytes+len(batch.Group))/valueMax; cap(b.entries) < need {
+	if need := len(size.Writes) + b.parts(size.Group); cap(b.entries) < need {
 		b.entries = make([]badger.Entry, 0, need)
 	}
-	return &writer{txn: txn, buffer: b.buffer[:0], entries: b.entries[:0], valueBytesMax: valueMax}
+	return &writer{txn: txn, buffer: b.buffer[:0], entries: b.entries[:0], partBytesMax: b.partBytesMax()}
 }
 
-// group adds the parts of a group: one, unless it exceeds what one value may hold.
-func (w *writer) group(h groupHeader, body []byte) error {
-	h.parts = 1 + (groupHeaderBytes+len(body)-1)/w.valueBytesMax
-	for part := range h.parts {
-		start := len(w.buffer)
-		w.buffer = appendGroupKey(w.buffer, h.number, part)
-		keyEnd := len(w.buffer)
-		if part == 0 {
-			w.buffer = h.append(w.buffer)
-		}
-		n := min(len(body), w.valueBytesMax-(len(w.buffer)-keyEnd))
-		w.buffer = append(w.buffer, body[:n]...)
-		body = body[n:]
-		if err := w.set(start, keyEnd); err != nil {
+// partBytesMax is the size of a value that holds a part of a group, or of a redo: alone in a transaction it
+// fits into it.
+func (b *Badger) partBytesMax() int { return ValueBytesMax(b.opts.MemTableBytes) - partOverhead }
+
+// parts is into how many values a group is cut: one, unless it exceeds what one value may hold.
+func (b *Badger) parts(group []byte) int { return 1 + (groupHeaderBytes+len(group)-1)/b.partBytesMax() }
+
+func (b *Badger) newGroupHeader(number uint64, chain chain, group []byte) groupHeader {
+	return groupHeader{number: number, chain: chain, parts: b.parts(group)}
+}
+
+// partSize is a batch as large as a part of a group.
+func (b *Badger) partSize(group []byte, part int) Batch {
+	return Batch{Group: partOf(group, part, b.partBytesMax())}
+}
+
+// partOf is what a part has of the group: the first one less, since it begins with the header.
+func partOf(group []byte, part, partBytesMax int) []byte {
+	from := max(0, part*partBytesMax-groupHeaderBytes)
+	to := (part+1)*partBytesMax - groupHeaderBytes
+	return group[from:min(to, len(group))]
+}
+
+func (w *writer) groupPart(h groupHeader, part int, group []byte) error {
+	start := len(w.buffer)
+	w.buffer = appendGroupKey(w.buffer, h.number, part)
+	keyEnd := len(w.buffer)
+	if part == 0 {
+		w.buffer = h.append(w.buffer)
+	}
+	w.buffer = append(w.buffer, partOf(group, part, w.partBytesMax)...)
+	return w.set(start, keyEnd)
+}
+
+func (w *writer) states(generation byte, writes []Write) error {
+	for i := range writes {
+		if err := w.state(generation, writes[i]); err != nil {
 			return err
 		}
 	}

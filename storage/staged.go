@@ -47,7 +47,7 @@ func (r stagedRecord) encode() []byte {
 }
 
 func parseStaged(key, value []byte) (r stagedRecord, err error) {
-	if len(key) != stagedKeyBytes || len(value) < stagedHeaderBytes ||
+	if len(key) != stagedKeyBytes || key[0] != prefixStaged || len(value) < stagedHeaderBytes ||
 		binary.BigEndian.Uint32(value) != crc32.Update(crc32.Checksum(key, crcState), crcState, value[4:]) ||
 		value[4] > 1 {
 		return r, fmt.Errorf("%w: the record of what is staged does not fit its checksum", ErrDamaged)
@@ -76,7 +76,7 @@ func (s *staged) get() stagedRecord {
 	return s.record
 }
 
-// loadStaged finds what was staged, and the generations of the state that nobody needs.
+// loadStaged finds what was staged.
 func (b *Badger) loadStaged() error {
 	r := stagedRecord{generation: b.meta.generation}
 	err := b.iterate([]byte{prefixStaged}, []byte{prefixStaged}, func(key, value []byte) (err error) {
@@ -87,7 +87,7 @@ func (b *Badger) loadStaged() error {
 		return err
 	}
 	b.staged.set(r)
-	return b.findGarbage()
+	return nil
 }
 
 // Stage implements Staging: in as many transactions as it takes, the note in the last.
@@ -126,13 +126,9 @@ func (b *Badger) stage(writes []Write, note []byte) error {
 		part := Batch{Group: r.note, Writes: writes[:n]}
 		last := n == len(writes)
 		err := b.transact(part, func(w *writer) error {
-			for i := range part.Writes {
-				if err := w.state(r.generation, part.Writes[i]); err != nil {
-					return err
-				}
-			}
-			if !last {
-				return nil
+			err := w.states(r.generation, part.Writes)
+			if err != nil || !last {
+				return err
 			}
 			return b.noteStaged(w.txn, r)
 		})
@@ -169,17 +165,6 @@ func (b *Badger) noteStaged(txn *badger.Txn, r stagedRecord) error {
 		return err
 	}
 	return txn.Set(r.key(), r.encode())
-}
-
-// transact makes what fill writes durable without a group: in the version of the newest one, so that the
-// state as of that group has it, once a later group puts it in force.
-func (b *Badger) transact(size Batch, fill func(w *writer) error) error {
-	txn := b.db.NewTransactionAt(newestVersion, true)
-	defer txn.Discard()
-	if err := fill(b.newWriter(txn, size)); err != nil {
-		return err
-	}
-	return b.commitSynced(txn, groupVersion(b.last.Load()), size.Bytes())
 }
 
 // Staged implements Staging.

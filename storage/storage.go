@@ -108,8 +108,8 @@ type Usage struct {
 }
 
 var (
-	// ErrBatchTooLarge: the batch exceeds BatchBytesMax. Nothing was saved; cut it.
-	ErrBatchTooLarge = errors.New("storage: batch exceeds the byte budget of a transaction")
+	// ErrBatchTooLarge: the batch exceeds SaveBytesMax, or part of it a limit of its own. Nothing was saved.
+	ErrBatchTooLarge = errors.New("storage: batch is more than can be saved")
 	// ErrNoSpace: free space is below the reserve. Nothing was saved; free space and go on.
 	ErrNoSpace = errors.New("storage: free disk space is below the reserve")
 	// ErrDamaged: the directory lost or changed what it once held. The replica must not vote

@@ -12,12 +12,16 @@ import (
 	"github.com/264bc8cf/epaxos/storage/storetest"
 )
 
-const testMemTable = 2 << 20
+const (
+	testMemTable     = 2 << 20
+	testSaveBytesMax = 3 << 20
+)
 
 var testIdentity = storage.Identity{Cluster: [16]byte{0xc1, 15: 0x05}, Replica: 3, Incarnation: 7}
 
 func testOptions(dir string) storage.Options {
-	return storage.Options{Dir: dir, Identity: testIdentity, FreeReserveBytes: 1 << 20, MemTableBytes: testMemTable}
+	return storage.Options{Dir: dir, Identity: testIdentity, FreeReserveBytes: 1 << 20, MemTableBytes: testMemTable,
+		SaveBytesMax: testSaveBytesMax}
 }
 
 func openBadger(t *testing.T, o storage.Options) *storage.Badger {
@@ -115,6 +119,7 @@ func TestBadgerKeepsTheContract(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "data")
 		return storetest.Factory{
 			BatchBytesMax: storage.BatchBytesMax(testMemTable),
+			SaveBytesMax:  testSaveBytesMax,
 			ValueBytesMax: storage.ValueBytesMax(testMemTable),
 			Open:          func(t *testing.T) storage.Store { return createBadger(t, testOptions(dir)) },
 			Reopen: func(t *testing.T, _ storage.Store) storage.Store {
@@ -132,11 +137,13 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Factory {
 		o := storage.MemoryOptions{
 			BatchBytesMax: storage.BatchBytesMax(testMemTable),
+			SaveBytesMax:  testSaveBytesMax,
 			ValueBytesMax: storage.ValueBytesMax(testMemTable),
 		}
 		crash := func(_ *testing.T, s storage.Store) storage.Store { return s.(*storage.Memory).Crash(false) }
 		return storetest.Factory{
 			BatchBytesMax: o.BatchBytesMax,
+			SaveBytesMax:  o.SaveBytesMax,
 			ValueBytesMax: o.ValueBytesMax,
 			Open:          func(t *testing.T) storage.Store { return storage.NewMemory(o) },
 			Reopen:        crash,

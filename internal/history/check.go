@@ -79,16 +79,16 @@ func (k *key) name() string { return strings.Join(k.names, "+") }
 // byKey partitions a history, without what cannot matter: what had no effect, and reads that
 // nobody has the answer of.
 func byKey(operations []Operation) ([]*key, error) {
-	tied := ties{map[string]string{}}
+	tied, all := ties{map[string]string{}}, universe(operations)
 	for i := range operations {
 		o := &operations[i]
 		if err := o.validate(); err != nil {
 			return nil, fmt.Errorf("operation %d of the history, %s: %w", i, describe(o), err)
 		}
-		tied.tie(keysOf(&o.Op))
+		tied.tie(keysOf(&o.Op, all))
 	}
 	keys := map[string]*key{}
-	var all []*key
+	var parts []*key
 	for i := range operations {
 		o := operations[i]
 		if o.Outcome == wire.OutcomeUnknown {
@@ -97,13 +97,16 @@ func byKey(operations []Operation) ([]*key, error) {
 		if o.Outcome == wire.OutcomeNotApplied || o.Outcome == wire.OutcomeUnknown && readsOnly(&o.Op) {
 			continue
 		}
-		names := keysOf(&o.Op)
+		names := keysOf(&o.Op, all)
+		if len(names) == 0 {
+			continue // a range in which nothing was ever seen
+		}
 		leader := tied.find(names[0])
 		k := keys[leader]
 		if k == nil {
 			k = &key{}
 			keys[leader] = k
-			all = append(all, k)
+			parts = append(parts, k)
 		}
 		for _, name := range names {
 			if at, found := slices.BinarySearch(k.names, name); !found {
@@ -112,14 +115,14 @@ func byKey(operations []Operation) ([]*key, error) {
 		}
 		k.operations = append(k.operations, &o)
 	}
-	return all, nil
+	return parts, nil
 }
 
 func (o *Operation) validate() error {
 	switch {
 	case kindNames[o.Op.Kind] == "":
 		return fmt.Errorf("kind %d is not an operation of the key-value machine", o.Op.Kind)
-	case o.Op.Kind == wire.OpTxn && len(keysOf(&o.Op)) == 0:
+	case o.Op.Kind == wire.OpTxn && len(o.Op.Compares)+len(o.Op.Then)+len(o.Op.Else) == 0:
 		return errors.New("a transaction without a key")
 	case slices.ContainsFunc(slices.Concat(o.Op.Then, o.Op.Else), func(op wire.Op) bool { return op.Kind == wire.OpTxn }):
 		return errors.New("a transaction inside a transaction")
@@ -175,11 +178,14 @@ func (p *piece) check(deadline time.Time) Verdict {
 }
 
 func (p *piece) model() porcupine.Model {
-	if len(p.keys) > 1 {
+	if len(p.keys) > 1 || slices.ContainsFunc(p.operations, compound) {
 		return p.keys.model()
 	}
 	return model(p.initial)
 }
+
+// compound reports whether an operation may touch several keys, though it may happen to be one.
+func compound(o *Operation) bool { return o.Op.Kind == wire.OpTxn || o.Op.Kind.Ranged() }
 
 func (p *piece) history() []porcupine.Operation {
 	history := make([]porcupine.Operation, len(p.operations))

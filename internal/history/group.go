@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -12,32 +13,67 @@ import (
 // Transactions tie keys together: what they do must be one step on all of them. So keys that some
 // transaction names, directly or through a chain of others, are searched as one object.
 
-// keysOf lists the keys of an operation, each once, ascending.
-func keysOf(op *wire.Op) []string {
-	if op.Kind != wire.OpTxn {
+// keysOf lists the keys of an operation, each once, ascending. Of a range it lists those of all that exist
+// in the history.
+func keysOf(op *wire.Op, all []string) []string {
+	if op.Kind != wire.OpTxn && !op.Kind.Ranged() {
 		return []string{string(op.Key)}
 	}
 	var keys []string
-	for i := range op.Compares {
-		keys = append(keys, string(op.Compares[i].Key))
+	one := func(ranged bool, key, end []byte) {
+		if !ranged {
+			keys = append(keys, string(key))
+			return
+		}
+		for _, name := range all {
+			if within(name, key, end) {
+				keys = append(keys, name)
+			}
+		}
 	}
-	for _, branch := range [][]wire.Op{op.Then, op.Else} {
+	for i := range op.Compares {
+		one(op.Compares[i].Target == wire.CompareCount, op.Compares[i].Key, op.Compares[i].End)
+	}
+	for _, branch := range [][]wire.Op{op.Then, op.Else, {*op}} {
 		for i := range branch {
-			keys = append(keys, string(branch[i].Key))
+			if branch[i].Kind != wire.OpTxn {
+				one(branch[i].Kind.Ranged(), branch[i].Key, branch[i].End)
+			}
 		}
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
 }
 
+// within reports whether a key lies in [from, end); an empty end is no bound.
+func within(key string, from, end []byte) bool {
+	return key >= string(from) && (len(end) == 0 || key < string(end))
+}
+
+// universe lists every key that a history names or shows, ascending.
+func universe(operations []Operation) []string {
+	var all []string
+	for i := range operations {
+		o := &operations[i]
+		all = append(all, keysOf(&o.Op, nil)...)
+		for _, r := range append(slices.Clone(o.Result.Results), o.Result) {
+			for j := range r.Pairs {
+				all = append(all, string(r.Pairs[j].Key))
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // readsOnly reports whether an operation changes nothing, whatever it finds.
 func readsOnly(op *wire.Op) bool {
 	if op.Kind != wire.OpTxn {
-		return op.Kind == wire.OpGet
+		return op.Kind == wire.OpGet || op.Kind == wire.OpRange
 	}
 	for _, branch := range [][]wire.Op{op.Then, op.Else} {
 		for i := range branch {
-			if branch[i].Kind != wire.OpGet {
+			if !readsOnly(&branch[i]) {
 				return false
 			}
 		}
@@ -60,7 +96,8 @@ func (t ties) find(key string) string {
 }
 
 func (t ties) tie(keys []string) {
-	for _, key := range keys[1:] {
+	for i := 1; i < len(keys); i++ {
+		key := keys[i]
 		if a, b := t.find(keys[0]), t.find(key); a != b {
 			t.leader[max(a, b)] = min(a, b)
 		}
@@ -118,7 +155,7 @@ func (g group) apply(before groupState, op *wire.Op) (wire.Result, groupState) {
 	}
 	result := wire.Result{Status: wire.OpOK, Succeeded: true}
 	for i := range op.Compares {
-		if !after[g.place(op.Compares[i].Key)].holds(&op.Compares[i]) {
+		if !after.holds(g, &op.Compares[i]) {
 			result.Succeeded = false
 		}
 	}
@@ -132,10 +169,51 @@ func (g group) apply(before groupState, op *wire.Op) (wire.Result, groupState) {
 	return result, after
 }
 
+func (s groupState) holds(g group, c *wire.Compare) bool {
+	if c.Target != wire.CompareCount {
+		return s[g.place(c.Key)].holds(c)
+	}
+	count := 0
+	for i := range s {
+		if s[i].exists() && within(g[i], c.Key, c.End) {
+			count++
+		}
+	}
+	return related(cmp.Compare(uint64(count), c.Version), c.Relation)
+}
+
 func (s groupState) one(g group, op *wire.Op) wire.Result {
+	if op.Kind.Ranged() {
+		return s.ranged(g, op)
+	}
 	i := g.place(op.Key)
 	var result wire.Result
 	result, s[i] = s[i].apply(op)
+	return result
+}
+
+// ranged reads or deletes a range. The model knows no limit but that of the operation: histories are small.
+func (s groupState) ranged(g group, op *wire.Op) wire.Result {
+	result := wire.Result{Status: wire.OpOK}
+	for i := range s {
+		if !s[i].exists() || !within(g[i], op.Key, op.End) {
+			continue
+		}
+		if op.Limit > 0 && result.Count == op.Limit {
+			result.Next = []byte(g[i])
+			break
+		}
+		result.Count++
+		switch {
+		case op.Kind == wire.OpDeleteRange:
+			s[i] = state{version: s[i].version + 1, deleted: true}
+		case op.Options == wire.RangeKeys:
+			result.Pairs = append(result.Pairs, wire.Pair{Key: []byte(g[i]), Version: s[i].version})
+		case op.Options == 0:
+			pair := wire.Pair{Key: []byte(g[i]), Value: []byte(s[i].value), Version: s[i].version}
+			result.Pairs = append(result.Pairs, pair)
+		}
+	}
 	return result
 }
 

@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -19,6 +20,26 @@ type store map[string][]byte
 func (s store) Get(key string) ([]byte, bool) { value, found := s[key]; return value, found }
 func (s store) Put(key string, value []byte)  { s[key] = value }
 func (s store) Delete(key string)             { delete(s, key) }
+
+func (s store) Scan(from, to string, visit func(key string, value []byte) bool) {
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		if within(key, []byte(from), []byte(to)) && !visit(key, s[key]) {
+			return
+		}
+	}
+}
+
+func (s store) Merge(key string, operand []byte) bool {
+	value, found := s[key]
+	merged, ok, err := execution.KV{}.Merge(value, found, operand)
+	if err != nil {
+		panic(err)
+	}
+	if ok {
+		s[key] = merged
+	}
+	return ok
+}
 
 // apply carries out an operation on the machine that ships, which the model is to agree with.
 func (s store) apply(t *testing.T, op *wire.Op) wire.Result {
@@ -83,11 +104,15 @@ func getsAndPuts(random *rand.Rand, i int) wire.Op {
 // everything draws each operation on one key, with few values, so that they meet.
 func everything(random *rand.Rand, _ int) wire.Op {
 	value := fmt.Appendf(nil, "%d", random.IntN(3))
-	op := wire.Op{Kind: wire.OpKind(1 + random.IntN(int(wire.OpIncrement))), Key: []byte{'a' + byte(random.IntN(2))}}
+	kinds := []wire.OpKind{
+		wire.OpGet, wire.OpPut, wire.OpDelete, wire.OpCompareAndSet, wire.OpIncrement,
+		wire.OpAppend, wire.OpAdd, wire.OpSwap, wire.OpTake,
+	}
+	op := wire.Op{Kind: kinds[random.IntN(len(kinds))], Key: []byte{'a' + byte(random.IntN(2))}}
 	switch op.Kind {
-	case wire.OpPut:
+	case wire.OpPut, wire.OpAppend, wire.OpSwap:
 		op.Value = value
-	case wire.OpIncrement:
+	case wire.OpIncrement, wire.OpAdd:
 		op.Delta = 1 - int64(random.IntN(3))
 	case wire.OpCompareAndSet:
 		op.Value = []byte("word")
@@ -98,6 +123,96 @@ func everything(random *rand.Rand, _ int) wire.Op {
 		}}
 	}
 	return op
+}
+
+// ranges draws operations on ranges of three keys, and on single ones.
+func ranges(random *rand.Rand, i int) wire.Op {
+	from := []string{"", "a", "b"}[random.IntN(3)]
+	op := wire.Op{Key: []byte(from), End: []byte([]string{"c", "d", ""}[random.IntN(3)]), Limit: uint64(random.IntN(4))}
+	switch random.IntN(8) {
+	case 0:
+		op.Kind = wire.OpDeleteRange
+	case 1, 2:
+		op.Kind, op.Options = wire.OpRange, wire.RangeOptions(random.IntN(3))
+	case 3:
+		return wire.Op{
+			Kind: wire.OpTxn,
+			Compares: []wire.Compare{{
+				Key: op.Key, End: op.End, Target: wire.CompareCount, Version: op.Limit,
+				Relation: wire.CompareRelation(1 + random.IntN(4)),
+			}},
+			Then: []wire.Op{{Kind: wire.OpRange, Key: op.Key, End: op.End}, everything(random, i)},
+			Else: []wire.Op{everything(random, i), {Kind: wire.OpDeleteRange, Key: op.Key, End: op.End}},
+		}
+	default:
+		op = everything(random, i)
+		op.Key = []byte{'a' + byte(random.IntN(3))}
+		if len(op.Compares) > 0 {
+			op.Compares[0].Key = op.Key
+		}
+	}
+	return op
+}
+
+// TestRanges: the model agrees with the machine, and so does the order read off the results.
+func TestRanges(t *testing.T) {
+	for seed := range uint64(50) {
+		history := generate(t, seed, 4, 100, ranges)
+		if report := verdict(t, history); report.Verdict != Linearizable || report.Keys != 1 {
+			t.Fatalf("seed %d: %+v", seed, report)
+		}
+		if report, err := CheckOrder(history); err != nil || report.Verdict != Linearizable {
+			t.Fatalf("seed %d: the order: %+v, %v", seed, report, err)
+		}
+		for _, key := range ByKey(history) {
+			if report := verdict(t, key); report.Verdict != Linearizable {
+				t.Fatalf("seed %d: by itself: %+v", seed, report)
+			}
+		}
+	}
+}
+
+// TestPlantedViolationsOfRanges damages a correct history of ranges in one place each.
+func TestPlantedViolationsOfRanges(t *testing.T) {
+	good := generate(t, 3, 4, 100, ranges)
+	page := func(from int, pairs int) int {
+		return find(good, from, func(o *Operation) bool { return o.Op.Kind == wire.OpRange && len(o.Result.Pairs) >= pairs })
+	}
+	for name, damage := range map[string]func(h []Operation){
+		"key left out": func(h []Operation) {
+			r := &h[page(40, 2)].Result
+			r.Pairs, r.Count = r.Pairs[1:], r.Count-1
+		},
+		"key that is not there": func(h []Operation) {
+			r := &h[page(40, 1)].Result
+			r.Pairs = append(slices.Clone(r.Pairs), wire.Pair{Key: []byte("bb"), Version: 1})
+			r.Count++
+		},
+		"version that was never": func(h []Operation) {
+			r := &h[page(40, 1)].Result
+			r.Pairs = slices.Clone(r.Pairs)
+			r.Pairs[0].Version += 1000
+		},
+		"count of deleted": func(h []Operation) {
+			h[find(good, 40, func(o *Operation) bool { return o.Op.Kind == wire.OpDeleteRange })].Result.Count += 9
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			history := slices.Clone(good)
+			damage(history)
+			if report := verdict(t, history); report.Verdict != Illegal {
+				t.Errorf("%v: %s", report.Verdict, report.Detail)
+			}
+		})
+	}
+}
+
+// TestBarrenRange: nobody ever named a key in it.
+func TestBarrenRange(t *testing.T) {
+	o := Operation{Op: wire.Op{Kind: wire.OpRange}, Outcome: wire.OutcomeApplied, Result: wire.Result{Status: wire.OpOK}}
+	if report := verdict(t, []Operation{o}); report.Verdict != Linearizable || report.Keys != 0 {
+		t.Errorf("%+v", report)
+	}
 }
 
 func verdict(t *testing.T, operations []Operation) Report {

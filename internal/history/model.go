@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/anishathalye/porcupine"
@@ -11,10 +12,21 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// state is one key as the model sees it. Version 0 is a key that does not exist.
+// state is one key as the model sees it. Version 0 is a key that never existed.
 type state struct {
-	version uint64
+	version uint64 // of its last change
 	value   string
+	deleted bool // by that change
+}
+
+func (s state) exists() bool { return s.version > 0 && !s.deleted }
+
+// shown is the version that clients see.
+func (s state) shown() uint64 {
+	if !s.exists() {
+		return 0
+	}
+	return s.version
 }
 
 // step is an operation with its place in the order, where that is known; else the place is 0.
@@ -60,8 +72,11 @@ func describeInput(input, _ any) string { return describe(input.(step).Operation
 
 // String is the state as people read it.
 func (s state) String() string {
-	if s.version == 0 {
+	switch {
+	case s.version == 0:
 		return "nothing"
+	case s.deleted:
+		return fmt.Sprintf("deleted (version %d)", s.version)
 	}
 	return fmt.Sprintf("%.24q (version %d)", s.value, s.version)
 }
@@ -73,20 +88,22 @@ func (s state) apply(op *wire.Op) (wire.Result, state) {
 		return s.seen(wire.OpOK), s
 	case wire.OpPut:
 		return s.write(string(op.Value))
-	case wire.OpDelete:
-		return wire.Result{Status: wire.OpOK, Found: s.version > 0}, state{}
+	case wire.OpAppend:
+		return s.write(s.value + string(op.Value))
+	case wire.OpDelete, wire.OpSwap, wire.OpTake:
+		return s.replace(op)
 	case wire.OpCompareAndSet:
 		if !s.holds(&op.Compares[0]) {
 			return s.seen(wire.OpCompareFailed), s
 		}
 		return s.write(string(op.Value))
-	default: // an increment: Check has refused everything else, and a group takes transactions apart
-		return s.increment(op.Delta)
+	default: // increment and add: Check has refused everything else, and a group takes the others apart
+		return s.count(op)
 	}
 }
 
 func (s state) seen(status wire.OpStatus) wire.Result {
-	return wire.Result{Status: status, Found: s.version > 0, Value: []byte(s.value), Version: s.version}
+	return wire.Result{Status: status, Found: s.exists(), Value: []byte(s.value), Version: s.shown()}
 }
 
 func (s state) write(value string) (wire.Result, state) {
@@ -94,29 +111,57 @@ func (s state) write(value string) (wire.Result, state) {
 	return wire.Result{Status: wire.OpOK, Found: true, Version: after.version}, after
 }
 
-func (s state) increment(delta int64) (wire.Result, state) {
+func (s state) replace(op *wire.Op) (wire.Result, state) {
+	result, after := wire.Result{Status: wire.OpOK, Found: s.exists()}, s
+	switch {
+	case op.Kind == wire.OpSwap:
+		after = state{version: s.version + 1, value: string(op.Value)}
+		result.Version = after.version
+	case s.exists():
+		after = state{version: s.version + 1, deleted: true}
+		result.Version = after.version
+	}
+	if op.Kind != wire.OpDelete {
+		result.Value = []byte(s.value)
+	}
+	return result, after
+}
+
+func (s state) count(op *wire.Op) (wire.Result, state) {
+	silent := op.Kind == wire.OpAdd
 	var number int64
-	if s.version > 0 {
+	if s.exists() {
 		var err error
 		if number, err = strconv.ParseInt(s.value, 10, 64); err != nil {
-			return wire.Result{Status: wire.OpWrongType, Found: true, Version: s.version}, s
+			result := wire.Result{Status: wire.OpWrongType, Found: true}
+			if !silent {
+				result.Version = s.version
+			}
+			return result, s
 		}
 	}
-	sum := strconv.FormatInt(number+delta, 10)
+	sum := strconv.FormatInt(number+op.Delta, 10)
 	result, after := s.write(sum)
 	result.Value = []byte(sum)
+	if silent {
+		result = wire.Result{Status: wire.OpOK, Found: true}
+	}
 	return result, after
 }
 
 func (s state) holds(c *wire.Compare) bool {
-	order := cmp.Compare(s.version, c.Version)
+	order := cmp.Compare(s.shown(), c.Version)
 	if c.Target == wire.CompareValue {
-		if s.version == 0 {
+		if !s.exists() {
 			return c.Relation == wire.NotEqual
 		}
 		order = cmp.Compare(s.value, string(c.Value))
 	}
-	switch c.Relation {
+	return related(order, c.Relation)
+}
+
+func related(order int, relation wire.CompareRelation) bool {
+	switch relation {
 	case wire.Equal:
 		return order == 0
 	case wire.NotEqual:
@@ -130,89 +175,10 @@ func (s state) holds(c *wire.Compare) bool {
 
 // same compares what a client can see of a result.
 func same(a, b *wire.Result) bool {
-	return a.Status == b.Status && a.Found == b.Found && a.Version == b.Version && bytes.Equal(a.Value, b.Value)
+	return a.Status == b.Status && a.Found == b.Found && a.Version == b.Version && bytes.Equal(a.Value, b.Value) &&
+		a.Count == b.Count && bytes.Equal(a.Next, b.Next) && slices.EqualFunc(a.Pairs, b.Pairs, samePair)
 }
 
-// kindNames are the operations as people read them.
-var kindNames = map[wire.OpKind]string{
-	wire.OpGet: "get", wire.OpPut: "put", wire.OpDelete: "delete",
-	wire.OpCompareAndSet: "compare-and-set", wire.OpIncrement: "increment", wire.OpTxn: "transaction",
+func samePair(a, b wire.Pair) bool {
+	return bytes.Equal(a.Key, b.Key) && a.Version == b.Version && bytes.Equal(a.Value, b.Value)
 }
-
-// describe is an operation on one line: client, times, what was asked and what came back.
-func describe(o *Operation) string {
-	end := o.Return.String()
-	if o.Outcome == wire.OutcomeUnknown {
-		end = "?"
-	}
-	text := fmt.Sprintf("client %d, %v to %s: %s", o.Client, o.Call, end, asked(&o.Op))
-	if o.Outcome == wire.OutcomeUnknown {
-		return text + " -> unknown"
-	}
-	return text + " -> " + answered(&o.Op, &o.Result)
-}
-
-func asked(op *wire.Op) string {
-	text := kindNames[op.Kind]
-	switch op.Kind {
-	case wire.OpPut:
-		text += fmt.Sprintf(" %.24q", op.Value)
-	case wire.OpIncrement:
-		text += fmt.Sprintf(" by %d", op.Delta)
-	case wire.OpCompareAndSet:
-		text += fmt.Sprintf(" %.24q", op.Value)
-		for i := range op.Compares {
-			text += " if " + condition(&op.Compares[i])
-		}
-	case wire.OpTxn:
-		for i := range op.Compares {
-			text += fmt.Sprintf(" if %s %s;", op.Compares[i].Key, condition(&op.Compares[i]))
-		}
-		text += branch("then", op.Then) + branch("else", op.Else)
-	}
-	return text
-}
-
-func branch(name string, ops []wire.Op) string {
-	text := ""
-	for i := range ops {
-		text += fmt.Sprintf(" %s %s %s;", name, ops[i].Key, asked(&ops[i]))
-	}
-	return text
-}
-
-var relationNames = map[wire.CompareRelation]string{
-	wire.Equal: "=", wire.NotEqual: "!=", wire.Less: "<", wire.Greater: ">",
-}
-
-func condition(c *wire.Compare) string {
-	relation := relationNames[c.Relation]
-	if c.Target == wire.CompareVersion {
-		return fmt.Sprintf("version %s %d", relation, c.Version)
-	}
-	return fmt.Sprintf("value %s %.24q", relation, c.Value)
-}
-
-func answered(op *wire.Op, r *wire.Result) string {
-	if op.Kind == wire.OpTxn {
-		taken, text := op.Else, "a condition failed"
-		if r.Succeeded {
-			taken, text = op.Then, "all conditions held"
-		}
-		for i := range min(len(taken), len(r.Results)) {
-			text += fmt.Sprintf("; %s: %s", taken[i].Key, answered(&taken[i], &r.Results[i]))
-		}
-		return text
-	}
-	text := fmt.Sprintf("version %d, found %v", r.Version, r.Found)
-	if r.Status == wire.OpCompareFailed {
-		text = "failed, " + text
-	}
-	if op.Kind != wire.OpPut && len(r.Value) > 0 {
-		text += fmt.Sprintf(", %.24q", r.Value)
-	}
-	return text
-}
-
-// String is the operation on one line, for people.
-func (o Operation) String() string { return describe(&o) }

@@ -16,8 +16,8 @@ import (
 // not strictly serializable. It takes time in proportion to the history, whatever overlaps.
 //
 // That there is no cycle proves less than Check does: conditions of transactions that failed are not
-// looked at, and of keys that are deleted at times, whose versions begin anew, only who read whose value.
-// Values that are put should be unique, or unknown outcomes and deleted keys are passed over.
+// looked at, nor who found absent a key that is deleted at times, nor where adds stand, which tell no version.
+// Values that are put should be unique, or unknown outcomes are passed over.
 func CheckOrder(operations []Operation) (Report, error) {
 	o := ordering{keys: map[string]*timeline{}}
 	for i := range operations {
@@ -26,6 +26,7 @@ func CheckOrder(operations []Operation) (Report, error) {
 		}
 		o.add(&operations[i])
 	}
+	o.resolve()
 	names := make([]string, 0, len(o.keys))
 	for name := range o.keys {
 		names = append(names, name)
@@ -49,6 +50,7 @@ func CheckOrder(operations []Operation) (Report, error) {
 type ordering struct {
 	operations []*Operation // node i is operation i; nodes behind stand for unknown writers and for instants
 	nodes      int
+	spans      []span // what operations tell of all keys of a range
 	edges      [][]edge
 	keys       map[string]*timeline
 }
@@ -73,11 +75,11 @@ const (
 // timeline is one key. Nodes are those of the operations that touched it.
 type timeline struct {
 	name    string
-	deleted bool // at some time, perhaps: versions do not tell the order
+	deleted bool // at some time, perhaps: who finds it absent may have come at any time
 	writes  []event
 	reads   []event
 	maybe   map[string][]int // by value: operations of unknown outcome that put it
-	unknown int              // writes that may or may not have happened
+	unknown int              // writes that may or may not have happened, or of a version that nobody told
 }
 
 // event is a version that an operation wrote or read.
@@ -88,6 +90,8 @@ type event struct {
 	valued  bool  // value is known
 	delta   int64 // what an increment added
 	added   bool
+	suffix  string // what was appended
+	absent  bool   // it was deleted by the write, or found absent by the read
 }
 
 func (o *ordering) node() int {
@@ -135,60 +139,8 @@ func (o *ordering) add(op *Operation) {
 		o.addOne(node, &taken[i], &op.Result.Results[i])
 	}
 	for i := range other {
-		o.key(other[i].Key) // it was named
-	}
-}
-
-// addConditions takes the versions that a successful comparison has seen.
-func (o *ordering) addConditions(node int, compares []wire.Compare) {
-	for i := range compares {
-		if c := &compares[i]; c.Target == wire.CompareVersion && c.Relation == wire.Equal {
-			t := o.key(c.Key)
-			t.reads = append(t.reads, event{node: node, version: c.Version})
-		}
-	}
-}
-
-func (o *ordering) addOne(node int, op *wire.Op, r *wire.Result) {
-	t := o.key(op.Key)
-	read := event{node: node, version: r.Version, value: string(r.Value), valued: r.Found && r.Status != wire.OpTooLarge}
-	switch {
-	case op.Kind == wire.OpDelete:
-		t.deleted = true
-	case op.Kind == wire.OpPut:
-		t.writes = append(t.writes, event{node: node, version: r.Version, value: string(op.Value), valued: true})
-	case op.Kind == wire.OpCompareAndSet && r.Status == wire.OpOK:
-		t.writes = append(t.writes, event{node: node, version: r.Version, value: string(op.Value), valued: true})
-		if c := op.Compares[0]; c.Target == wire.CompareVersion && c.Relation == wire.Equal {
-			t.reads = append(t.reads, event{node: node, version: c.Version})
-		}
-	case op.Kind == wire.OpIncrement && r.Status == wire.OpOK:
-		t.writes = append(t.writes, event{
-			node: node, version: r.Version, value: string(r.Value), valued: true, delta: op.Delta, added: true,
-		})
-	case op.Kind == wire.OpIncrement: // of a value that is no number, which the result leaves out
-		t.reads = append(t.reads, event{node: node, version: r.Version})
-	default:
-		t.reads = append(t.reads, read)
-	}
-}
-
-// addUnknown notes what an operation may have done.
-func (o *ordering) addUnknown(node int, op *Operation) {
-	ops := []wire.Op{op.Op}
-	if op.Op.Kind == wire.OpTxn {
-		ops = slices.Concat(op.Op.Then, op.Op.Else)
-	}
-	for i := range ops {
-		t := o.key(ops[i].Key)
-		switch ops[i].Kind {
-		case wire.OpDelete:
-			t.deleted = true
-		case wire.OpPut, wire.OpCompareAndSet:
-			t.unknown++
-			t.maybe[string(ops[i].Value)] = append(t.maybe[string(ops[i].Value)], node)
-		case wire.OpIncrement:
-			t.unknown++
+		if !other[i].Kind.Ranged() {
+			o.key(other[i].Key) // it was named
 		}
 	}
 }
@@ -200,14 +152,11 @@ type version struct {
 	readers []int
 	value   string
 	valued  bool
+	absent  bool // it is a delete
 }
 
 // link enters the order of a key into the graph, and returns what is wrong with it by itself.
 func (t *timeline) link(o *ordering) string {
-	if t.deleted {
-		t.linkValues(o)
-		return ""
-	}
 	versions, detail := t.versions(o)
 	if detail != "" {
 		return detail
@@ -253,12 +202,18 @@ func (t *timeline) versions(o *ordering) ([]version, string) {
 			return nil, fmt.Sprintf("lost update: both wrote version %d of %q\n%s", e.version, t.name,
 				o.lines(v.writer, e.node))
 		}
-		v.writer, v.value, v.valued = e.node, e.value, e.valued
+		v.writer, v.value, v.valued, v.absent = e.node, e.value, e.valued, e.absent
 	}
 	for _, e := range t.reads {
+		if e.absent && t.deleted {
+			continue
+		}
 		v := at(e.version)
 		v.readers = append(v.readers, e.node)
 		switch {
+		case v.absent:
+			return nil, fmt.Sprintf("version %d of %q is a delete, and is read\n%s", e.version, t.name,
+				o.lines(v.writer, e.node))
 		case !e.valued:
 		case !v.valued:
 			v.value, v.valued = e.value, true
@@ -278,18 +233,24 @@ func (t *timeline) versions(o *ordering) ([]version, string) {
 	return t.dense(byNumber, o)
 }
 
-// sums checks what increments found.
+// sums checks what increments and appends found.
 func (t *timeline) sums(versions map[uint64]*version, o *ordering) string {
 	for _, e := range t.writes {
-		if !e.added {
+		before := &version{absent: true}
+		if e.version > 1 {
+			before = versions[e.version-1]
+		}
+		if e.suffix != "" && before != nil && (before.valued || before.absent) && versions[e.version].valued {
+			if got := versions[e.version].value; got != before.value+e.suffix {
+				return fmt.Sprintf("version %d of %q is %.24q, and with %.24q behind it %.48q\n%s", e.version-1, t.name,
+					before.value, e.suffix, got, o.lines(e.node))
+			}
+		}
+		if !e.added || before == nil || !before.valued && !before.absent {
 			continue
 		}
 		var base int64
-		if e.version > 1 {
-			before := versions[e.version-1]
-			if before == nil || !before.valued {
-				continue
-			}
+		if !before.absent {
 			number, err := strconv.ParseInt(before.value, 10, 64)
 			if err != nil {
 				return fmt.Sprintf("version %d of %q is %.24q, and was incremented\n%s", e.version-1, t.name, before.value,
@@ -327,30 +288,6 @@ func (t *timeline) dense(versions map[uint64]*version, o *ordering) ([]version, 
 			written, t.unknown, o.lines(append([]int{top.writer}, top.readers...)...))
 	}
 	return all, ""
-}
-
-// linkValues enters what is known of a key whose versions tell no order: who read whose value.
-func (t *timeline) linkValues(o *ordering) {
-	writers := map[string]int{}
-	for _, e := range t.writes {
-		if _, twice := writers[e.value]; twice || e.added {
-			writers[e.value] = -1
-			continue
-		}
-		writers[e.value] = e.node
-	}
-	for value := range t.maybe {
-		if _, known := writers[value]; !known && len(t.maybe[value]) == 1 {
-			writers[value] = t.maybe[value][0]
-		} else {
-			writers[value] = -1
-		}
-	}
-	for _, e := range t.reads {
-		if writer, known := writers[e.value]; known && writer >= 0 && e.valued {
-			o.edge(writer, edge{e.node, readBy, t.name, e.version})
-		}
-	}
 }
 
 // realTime enters who had ended before another was called, in few edges: a chain of instants stands

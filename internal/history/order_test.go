@@ -26,6 +26,25 @@ func get(key string) wire.Op { return wire.Op{Kind: wire.OpGet, Key: []byte(key)
 func add(key string, delta int64) wire.Op {
 	return wire.Op{Kind: wire.OpIncrement, Key: []byte(key), Delta: delta}
 }
+func blind(key string, delta int64) wire.Op {
+	return wire.Op{Kind: wire.OpAdd, Key: []byte(key), Delta: delta}
+}
+func remove(key string) wire.Op { return wire.Op{Kind: wire.OpDelete, Key: []byte(key)} }
+func appendTo(key, value string) wire.Op {
+	return wire.Op{Kind: wire.OpAppend, Key: []byte(key), Value: []byte(value)}
+}
+
+// reading reads all keys from w on.
+var reading = wire.Op{Kind: wire.OpRange, Key: []byte("w"), Options: wire.RangeKeys}
+
+func page(key string, version uint64) wire.Result {
+	return wire.Result{Status: wire.OpOK, Count: 1, Pairs: []wire.Pair{{Key: []byte(key), Version: version}}}
+}
+func paged(key string, version uint64, next string) wire.Result {
+	r := page(key, version)
+	r.Next = []byte(next)
+	return r
+}
 func wrote(version uint64) wire.Result {
 	return wire.Result{Status: wire.OpOK, Found: true, Version: version}
 }
@@ -112,8 +131,35 @@ func TestPlantedAnomalies(t *testing.T) {
 		}, []string{`read version 1 of "x", which the next overwrote`, `wrote version 2 of "x", which the next overwrote`}},
 		"a deleted key that is read before it is written": {[]Operation{
 			at(1, 0, 1, get("x"), saw(1, "1")), at(2, 2, 3, put("x", "1"), wrote(1)),
-			at(3, 4, 5, wire.Op{Kind: wire.OpDelete, Key: []byte("x")}, wire.Result{Status: wire.OpOK, Found: true}),
+			at(3, 4, 5, remove("x"), wrote(2)),
 		}, []string{`wrote version 1 of "x", which the next read`, "had ended"}},
+		"a second life that is not": {[]Operation{
+			at(1, 0, 9, put("x", "1"), wrote(1)), at(2, 0, 9, remove("x"), wrote(2)), at(3, 0, 9, get("x"), saw(2, "1")),
+		}, []string{`version 2 of "x" is a delete, and is read`}},
+		"a version of an earlier life": {[]Operation{
+			at(1, 0, 1, put("x", "1"), wrote(1)), at(1, 2, 3, remove("x"), wrote(2)), at(1, 4, 5, put("x", "2"), wrote(1)),
+		}, []string{"lost update"}},
+		"a value that was appended elsewhere": {[]Operation{
+			at(1, 0, 9, put("x", "a"), wrote(1)), at(2, 0, 9, appendTo("x", "b"), wrote(2)), at(3, 0, 9, get("x"), saw(2, "b")),
+		}, []string{`version 1 of "x" is "a", and with "b" behind it "b"`}},
+		"more than was added": {[]Operation{
+			at(1, 0, 9, blind("n", 1), wrote(0)), at(2, 0, 9, get("n"), saw(2, "2")),
+		}, []string{`"n" reached version 2`}},
+		"what was swapped out": {[]Operation{
+			at(1, 0, 9, put("x", "1"), wrote(1)),
+			at(2, 0, 9, wire.Op{Kind: wire.OpSwap, Key: []byte("x"), Value: []byte("2")}, saw(2, "other")),
+		}, []string{`version 1 of "x" was "1" and is read as "other"`}},
+		"a range of the past": {[]Operation{
+			at(1, 0, 1, put("x", "1"), wrote(1)), at(1, 2, 3, put("x", "2"), wrote(2)), at(2, 4, 5, reading, page("x", 1)),
+		}, []string{`read version 1 of "x", which the next overwrote`, "had ended before"}},
+		"a range without a key": {[]Operation{
+			at(1, 0, 1, put("x", "1"), wrote(1)), at(2, 4, 5, reading, wire.Result{Status: wire.OpOK}),
+		}, []string{`read version 0 of "x", which the next overwrote`, "had ended before"}},
+		"a range that was not empty": {[]Operation{
+			at(1, 0, 1, put("x", "1"), wrote(1)),
+			at(2, 4, 5, wire.Op{Kind: wire.OpTxn, Then: []wire.Op{put("y", "1")}, Compares: []wire.Compare{
+				{Key: []byte("w"), End: []byte("z"), Target: wire.CompareCount, Relation: wire.Equal}}}, results(wrote(1))),
+		}, []string{`read version 0 of "x", which the next overwrote`, "had ended before"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report, err := CheckOrder(test.history)
@@ -148,10 +194,21 @@ func TestHarmlessHistories(t *testing.T) {
 			at(1, 0, 9, txn(put("x", "1"), get("x"), put("x", "2")), results(wrote(1), saw(1, "1"), wrote(2))),
 			at(2, 0, 9, get("x"), saw(2, "2")),
 		},
-		"versions begin anew": {
+		"versions go on after a delete": {
+			at(1, 0, 1, put("x", "1"), wrote(1)), at(1, 2, 3, remove("x"), wrote(2)), at(2, 3, 4, get("x"), saw(0, "")),
+			at(1, 4, 5, put("x", "2"), wrote(3)), at(2, 6, 7, get("x"), saw(3, "2")),
+		},
+		"a range that was deleted": {
 			at(1, 0, 1, put("x", "1"), wrote(1)),
-			at(1, 2, 3, wire.Op{Kind: wire.OpDelete, Key: []byte("x")}, wire.Result{Status: wire.OpOK, Found: true}),
-			at(1, 4, 5, put("x", "2"), wrote(1)), at(2, 6, 7, get("x"), saw(1, "2")),
+			at(1, 2, 3, wire.Op{Kind: wire.OpDeleteRange, Key: []byte("w")}, wire.Result{Status: wire.OpOK, Count: 1}),
+			at(1, 4, 5, put("x", "2"), wrote(3)), at(2, 6, 7, reading, page("x", 3)),
+		},
+		"a page of a range": {
+			at(1, 0, 1, put("x", "1"), wrote(1)), at(1, 0, 1, put("y", "1"), wrote(1)), at(2, 6, 7, reading, paged("x", 1, "y")),
+		},
+		"adds tell no version": {
+			at(1, 0, 1, blind("n", 1), wrote(0)), at(1, 2, 3, add("n", 1), saw(2, "2")), unknown(3, 0, blind("n", 1)),
+			at(2, 6, 7, get("n"), saw(3, "3")),
 		},
 		"what was taken back": {
 			{Client: 1, Op: put("x", "1"), Outcome: wire.OutcomeNotApplied}, at(2, 0, 9, get("x"), saw(0, "")),

@@ -12,10 +12,12 @@ import (
 // The parts say less than the whole: conditions of transactions are left out, and that a transaction was
 // one step. But each can be searched by itself.
 func ByKey(operations []Operation) [][]Operation {
-	keys := map[string][]Operation{}
+	keys, all := map[string][]Operation{}, universe(operations)
 	for i := range operations {
 		for _, o := range operations[i].single() {
-			keys[string(o.Op.Key)] = append(keys[string(o.Op.Key)], o)
+			for _, o := range o.spread(all) {
+				keys[string(o.Op.Key)] = append(keys[string(o.Op.Key)], o)
+			}
 		}
 	}
 	names := make([]string, 0, len(keys))
@@ -55,4 +57,41 @@ func (o *Operation) single() []Operation {
 		}
 	}
 	return all
+}
+
+// spread is an operation as those on single keys that it tells of. A range that was read tells each key that
+// it showed, and of the others that they were not there. One that was deleted tells nothing of any
+// key by itself: each may have been deleted.
+func (o Operation) spread(all []string) []Operation {
+	if !o.Op.Kind.Ranged() {
+		return []Operation{o}
+	}
+	end := o.Op.End
+	if o.Result.Next != nil {
+		end = o.Result.Next
+	}
+	pairs := map[string]*wire.Pair{}
+	for i := range o.Result.Pairs {
+		pairs[string(o.Result.Pairs[i].Key)] = &o.Result.Pairs[i]
+	}
+	told := o.Outcome == wire.OutcomeApplied && uint64(len(pairs)) == o.Result.Count
+	var each []Operation
+	for _, name := range all {
+		if !within(name, o.Op.Key, end) {
+			continue
+		}
+		one := o
+		one.Op, one.Result = wire.Op{Kind: wire.OpGet, Key: []byte(name)}, wire.Result{Status: wire.OpOK}
+		pair := pairs[name]
+		switch {
+		case !told && o.Op.Kind == wire.OpDeleteRange:
+			one.Op.Kind, one.Outcome = wire.OpDelete, wire.OutcomeUnknown
+		case !told, pair != nil && o.Op.Options == wire.RangeKeys:
+			continue
+		case pair != nil:
+			one.Result.Found, one.Result.Value, one.Result.Version = true, pair.Value, pair.Version
+		}
+		each = append(each, one)
+	}
+	return each
 }

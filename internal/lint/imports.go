@@ -57,6 +57,10 @@ var packageRules = []packageRule{
 	{"internal/sim", []string{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},
+	{"internal/paxos", []string{"epaxos"}, whyPure},
+	{"internal/experiment", []string{
+		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan",
+	}, whySim},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/process/cluster", []string{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
@@ -76,7 +80,7 @@ var packageRules = []packageRule{
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
-		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
 	}, whyCommand},
 }
 

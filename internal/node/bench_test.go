@@ -138,4 +138,6 @@ func (s *nullStore) Get(key []byte) ([]byte, bool, error) {
 	return value, found, nil
 }
 
+func (s *nullStore) Scan([]byte, []byte, func(key, value []byte) error) error { return nil }
+
 func (s *nullStore) Groups(func(uint64, []byte) error) error { return nil }

@@ -54,6 +54,7 @@ type Orderer interface {
 type Store interface {
 	Save(batch storage.Batch) error
 	Get(key []byte) (value []byte, found bool, err error)
+	Scan(from, to []byte, visit func(key, value []byte) error) error
 	Groups(visit func(number uint64, group []byte) error) error
 	LastGroup() uint64
 	BatchBytesMax() int

@@ -55,6 +55,11 @@ func (d *disk) Save(batch storage.Batch) error {
 // Get implements node.Store.
 func (d *disk) Get(key []byte) ([]byte, bool, error) { return d.memory.Get(key) }
 
+// Scan implements node.Store.
+func (d *disk) Scan(from, to []byte, visit func(key, value []byte) error) error {
+	return d.memory.Scan(from, to, visit)
+}
+
 // Groups implements node.Store.
 func (d *disk) Groups(visit func(uint64, []byte) error) error { return d.memory.Groups(visit) }
 

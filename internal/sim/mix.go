@@ -27,7 +27,7 @@ const (
 	put action = iota
 	get
 	count   // an increment that tells the sum, at times of what is no number
-	add     // an increment that tells nothing, and so commutes with its like
+	add     // one that tells nothing, and so commutes with its like, at times of what is no number
 	advance // a compare-and-set of the version that the client saw last
 	perhaps // a compare-and-set of anything
 	remove
@@ -35,6 +35,10 @@ const (
 	writeMany
 	transfer // a transaction that reads some keys and writes others
 	guarded  // one on condition of a version, with another branch
+	extend   // an append
+	exchange // a swap or a take
+	span     // a read of a range
+	wipe     // a delete of a range, at times on condition of what it holds
 	actions
 )
 
@@ -46,7 +50,7 @@ func drawMix(r *rand.Rand, s *setup) mix {
 	if s.profile == recovery {
 		m.keys = min(m.keys, 2)
 	}
-	m.weights = [actions]int{4, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}
+	m.weights = [actions]int{4, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
 	for range 3 { // no two runs ask alike
 		m.weights[r.IntN(int(actions))] += r.IntN(8)
 	}
@@ -126,7 +130,11 @@ func (c *client) make(a action) wire.Op {
 		}
 		return wire.Op{Kind: wire.OpIncrement, Key: key, Delta: int64(c.rand.IntN(9)) - 4}
 	case add:
-		return wire.Op{Kind: wire.OpIncrement, Key: []byte(sumKey), Delta: 1}
+		key := []byte(sumKey)
+		if c.rand.IntN(8) == 0 {
+			key = c.key()
+		}
+		return wire.Op{Kind: wire.OpAdd, Key: key, Delta: 1}
 	case advance:
 		key := c.key()
 		return c.compareAndSet(key, wire.Compare{
@@ -141,6 +149,16 @@ func (c *client) make(a action) wire.Op {
 		})
 	case remove:
 		return c.removable()
+	case extend:
+		op := c.put([]byte("log"))
+		op.Kind = wire.OpAppend
+		return op
+	case exchange:
+		return c.exchange()
+	case span:
+		return c.span()
+	case wipe:
+		return c.wipe()
 	default:
 		return c.transaction(a)
 	}
@@ -149,7 +167,7 @@ func (c *client) make(a action) wire.Op {
 // sumKey is a key on which increments commute.
 const sumKey = "sum"
 
-// deletedKey is a key that is deleted at times, so that its versions begin anew.
+// deletedKey is a key that is deleted at times. Others with this prefix are deleted together.
 const deletedKey = "gone"
 
 func (c *client) readable() []byte {
@@ -168,6 +186,55 @@ func (c *client) removable() wire.Op {
 		return c.put([]byte(deletedKey))
 	}
 	return wire.Op{Kind: wire.OpDelete, Key: []byte(deletedKey)}
+}
+
+func (c *client) exchange() wire.Op {
+	op := c.put([]byte(deletedKey))
+	op.Kind = wire.OpSwap
+	switch c.rand.IntN(3) {
+	case 0:
+		op.Key = c.key()
+	case 1:
+		return wire.Op{Kind: wire.OpTake, Key: op.Key}
+	}
+	return op
+}
+
+// span reads all keys, those of a kind, or some of either.
+func (c *client) span() wire.Op {
+	prefix := []string{"", "hot", "many", "gone"}[c.rand.IntN(4)]
+	op := wire.Op{Kind: wire.OpRange, Key: []byte(prefix)}
+	if prefix != "" {
+		op.End = []byte(prefix + "~")
+	}
+	if c.rand.IntN(3) == 0 {
+		op.Limit = uint64(1 + c.rand.IntN(4)) //nolint:gosec // small
+	}
+	if c.rand.IntN(4) == 0 {
+		op.Options = wire.RangeOptions(1 + c.rand.IntN(2)) //nolint:gosec // small
+	}
+	return op
+}
+
+// wipe deletes keys with a prefix, or puts some for others to delete.
+func (c *client) wipe() wire.Op {
+	from, end := []byte(deletedKey), []byte(deletedKey+"~")
+	op := wire.Op{Kind: wire.OpDeleteRange, Key: from, End: end}
+	switch c.rand.IntN(6) {
+	case 0:
+		return op
+	case 1: // unless there are too few
+		return wire.Op{
+			Kind: wire.OpTxn, Then: []wire.Op{{Kind: wire.OpRange, Key: from, End: end}, op},
+			Compares: []wire.Compare{{
+				Key: from, End: end, Target: wire.CompareCount, Relation: wire.Greater,
+				Version: uint64(c.rand.IntN(3)), //nolint:gosec // small
+			}},
+			Else: []wire.Op{c.put(fmt.Appendf(nil, deletedKey+"%d", c.rand.IntN(4)))},
+		}
+	default:
+		return c.put(fmt.Appendf(nil, deletedKey+"%d", c.rand.IntN(4)))
+	}
 }
 
 func (c *client) compareAndSet(key []byte, condition wire.Compare) wire.Op {
@@ -200,7 +267,8 @@ func (c *client) transaction(a action) wire.Op {
 
 // unique reports whether no other request has the same payload.
 func unique(op *wire.Op) bool {
-	if op.Kind == wire.OpPut || op.Kind == wire.OpCompareAndSet {
+	switch op.Kind {
+	case wire.OpPut, wire.OpCompareAndSet, wire.OpAppend, wire.OpSwap:
 		return true
 	}
 	for i := range op.Then {
@@ -212,17 +280,17 @@ func unique(op *wire.Op) bool {
 }
 
 // widen gives a request a footprint that covers more than it touches, which costs waiting and nothing
-// else (docs/protocol.md, rule D6), so that ranges and barriers are among what is ordered. An increment
-// that tells nothing gets its own mode.
-func (c *client) widen(op *wire.Op, footprint epaxos.Footprint) epaxos.Footprint {
-	if op.Kind == wire.OpIncrement && string(op.Key) == sumKey {
-		footprint[0].Mode = epaxos.Add
-	}
+// else (docs/protocol.md, rule D6), so that more ranges, and barriers, are among what is ordered.
+func (c *client) widen(footprint epaxos.Footprint) epaxos.Footprint {
 	if c.rand.Float64() >= c.w.mix.wide {
 		return footprint
 	}
 	widened := &footprint[c.rand.IntN(len(footprint))]
-	switch c.rand.IntN(7) {
+	how := c.rand.IntN(7)
+	if widened.Range {
+		how = 0
+	}
+	switch how {
 	case 0:
 		return append(footprint, epaxos.Access{Mode: epaxos.Everything})
 	case 1: // everything from here on

@@ -140,6 +140,9 @@ func (r reader) Get(key []byte) ([]byte, bool, error) {
 	return value, found, nil
 }
 
+// Scan implements execution.Reader. Nobody asks.
+func (reader) Scan([]byte, []byte, func(key, value []byte) error) error { return errReader }
+
 // stray is a machine that does not keep to its footprint.
 type stray struct {
 	execution.KV

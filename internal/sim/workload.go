@@ -90,7 +90,7 @@ func (c *client) ask(i int, op wire.Op) bool {
 	}
 	w.seq++
 	id := epaxos.ProposalID(w.seq) //nolint:gosec // small
-	err = h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, c.widen(&o.op, footprint))
+	err = h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, c.widen(footprint))
 	if err != nil {
 		w.report.Refused++
 		return false

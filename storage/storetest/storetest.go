@@ -20,8 +20,9 @@ type Factory struct {
 	Reopen func(t *testing.T, closed storage.Store) storage.Store
 	// Crash opens what the store's process would leave if it were killed now. The store is not used again.
 	Crash func(t *testing.T, running storage.Store) storage.Store
-	// BatchBytesMax and ValueBytesMax are the limits of the stores.
+	// BatchBytesMax, SaveBytesMax and ValueBytesMax are the limits of the stores.
 	BatchBytesMax int
+	SaveBytesMax  int
 	ValueBytesMax int
 }
 
@@ -65,6 +66,10 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"what is dropped is not adopted", testDropStaged},
 		{"only what is staged can be adopted", testNotStaged},
 		{"a random life of versions and stagings agrees with a model", testRandomVersions},
+		{"a batch may be more than a transaction", testLargeBatch},
+		{"what is adopted may be too", testLargeAdopt},
+		{"more groups than a transaction takes can be dropped", testManyGroups},
+		{"there is a limit to a batch", testTooLargeAtAll},
 		{"LastGroup and Usage are for any goroutine", testConcurrent},
 		{"a random life agrees with a model", testRandom},
 	}
@@ -303,13 +308,11 @@ func testValueSizes(t *testing.T, f Factory) {
 func testTooLarge(t *testing.T, f Factory) {
 	s := open(t, f)
 	save(t, s, "kept", set("a", "1"))
-	room := f.BatchBytesMax - storage.Batch{}.Bytes()
-	half := pattern(f.BatchBytesMax/2, 1)
+	group := pattern(256*(f.ValueBytesMax+4), 1)
 	for name, batch := range map[string]storage.Batch{
-		"group":  {Group: []byte(pattern(room+1, 1)), Writes: []storage.Write{set("a", "2")}},
-		"writes": {Group: []byte("g"), Writes: []storage.Write{set("a", "2"), set("b", half), set("c", half)}},
-		"key":    {Group: []byte("g"), Writes: []storage.Write{set("a", "2"), set(pattern(storage.KeyBytesMax+1, 1), "")}},
-		"value":  {Group: []byte("g"), Writes: []storage.Write{set("a", "2"), set("b", pattern(f.ValueBytesMax+1, 1))}},
+		"group": {Group: []byte(group), Writes: []storage.Write{set("a", "2")}},
+		"key":   {Group: []byte("g"), Writes: []storage.Write{set("a", "2"), set(pattern(storage.KeyBytesMax+1, 1), "")}},
+		"value": {Group: []byte("g"), Writes: []storage.Write{set("a", "2"), set("b", pattern(f.ValueBytesMax+1, 1))}},
 	} {
 		if err := s.Save(batch); !errors.Is(err, storage.ErrBatchTooLarge) {
 			t.Fatalf("save with an oversized %s: %v, want ErrBatchTooLarge", name, err)

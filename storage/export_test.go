@@ -1,0 +1,23 @@
+package storage
+
+import "errors"
+
+// ErrStopped is what a store fails with that was stopped.
+var ErrStopped = errors.New("stopped")
+
+// StopAfter makes a store of these options fail when it has made so many transactions from now, as a kill of
+// its process would end it.
+func StopAfter(o *Options, transactions int) {
+	o.step = func() error {
+		if transactions--; transactions < 0 {
+			return ErrStopped
+		}
+		return nil
+	}
+}
+
+// StopAfter does so with an open store.
+func (b *Badger) StopAfter(transactions int) { StopAfter(&b.opts, transactions) }
+
+// Abandon ends what a stopped store has running, and writes nothing that matters: its directory was copied.
+func (b *Badger) Abandon() { _ = b.db.Close() }
