@@ -26,7 +26,7 @@ interfere are decided in one round trip.
 		&cobra.Group{ID: groupData, Title: "Read and write:"},
 	)
 	root.AddCommand(
-		demoCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
+		demoCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh), memberCommand(sh),
 		getCommand(sh), putCommand(sh), deleteCommand(sh), incrementCommand(sh), compareAndSetCommand(sh),
 		txnCommand(sh), versionCommand(sh),
 	)

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/node"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// Role is what a replica is among the members.
+type Role string
+
+// The roles, as node.Role names them.
+var (
+	RoleJoining = Role(node.Joining.String()) // it has no state yet
+	RoleVoter   = Role(node.Voter.String())
+	RoleLearner = Role(node.Learner.String())
+	RoleRemoved = Role(node.Removed.String())
+)
+
+// MembersStatus is who belongs to the cluster, as far as the replica has executed.
+type MembersStatus struct {
+	Epoch       uint64           `json:"epoch"`
+	F           int              `json:"f"` // crashes tolerated,
+	E           int              `json:"e"` // and tolerated without leaving the fast path
+	Format      uint32           `json:"format"`
+	NextReplica epaxos.ReplicaID `json:"next_replica"` // ids below were given away
+	Voters      []MemberStatus   `json:"voters"`
+	Learners    []MemberStatus   `json:"learners"`
+}
+
+// MemberStatus is one member.
+type MemberStatus struct {
+	Replica     epaxos.ReplicaID `json:"replica"`
+	Name        string           `json:"name,omitempty"`
+	Addr        string           `json:"addr"`
+	Incarnation string           `json:"incarnation"` // hexadecimal
+	Fingerprint string           `json:"fingerprint"` // likewise
+}
+
+func membersStatus(m *wire.Members) MembersStatus {
+	return MembersStatus{
+		Epoch: uint64(m.Epoch), F: m.F, E: m.E, Format: m.Format, NextReplica: m.NextReplica,
+		Voters: memberStatuses(m.Voters), Learners: memberStatuses(m.Learners),
+	}
+}
+
+func memberStatuses(members []wire.Member) []MemberStatus {
+	all := make([]MemberStatus, 0, len(members))
+	for i := range members {
+		m := &members[i]
+		all = append(all, MemberStatus{
+			Replica: m.Replica, Name: m.Name, Addr: m.Addr, Incarnation: strconv.FormatUint(m.Incarnation, 16),
+			Fingerprint: hex.EncodeToString(m.Fingerprint[:]),
+		})
+	}
+	return all
+}
+
+// Record is the membership in the form in which replicas keep it.
+func (m *MembersStatus) Record() (wire.Members, error) {
+	r := wire.Members{
+		Epoch: epaxos.Epoch(m.Epoch), F: m.F, E: m.E, Format: m.Format, NextReplica: m.NextReplica,
+	}
+	var err error
+	if r.Voters, err = records(m.Voters); err == nil {
+		r.Learners, err = records(m.Learners)
+	}
+	return r, err
+}
+
+func records(all []MemberStatus) ([]wire.Member, error) {
+	var members []wire.Member
+	for i := range all {
+		m := wire.Member{Replica: all[i].Replica, Addr: all[i].Addr, Name: all[i].Name}
+		incarnation, err := strconv.ParseUint(all[i].Incarnation, 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("incarnation of replica %d: %w", m.Replica, err)
+		}
+		fingerprint, err := identity.ParseFingerprint(all[i].Fingerprint)
+		if err != nil {
+			return nil, fmt.Errorf("replica %d: %w", m.Replica, err)
+		}
+		m.Incarnation, m.Fingerprint = incarnation, fingerprint
+		members = append(members, m)
+	}
+	return members, nil
+}
