@@ -241,8 +241,6 @@ func (c *change) await(ctx context.Context, id epaxos.ReplicaID, role server.Rol
 }
 
 func (c *change) progress(ctx context.Context, id epaxos.ReplicaID, role server.Role) (text string, ready bool) {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
 	status, err := ask(ctx, c.client, id)
 	switch {
 	case err != nil:

@@ -84,6 +84,8 @@ func askAll(ctx context.Context, client *clients.Client) ([]replicaStatus, error
 }
 
 func ask(ctx context.Context, client *clients.Client, replica epaxos.ReplicaID) (*server.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	body, err := client.Status(ctx, replica)
 	if err != nil {
 		return nil, err
