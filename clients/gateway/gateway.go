@@ -51,6 +51,7 @@ type Config struct {
 	Cluster  [16]byte
 	Replica  epaxos.ReplicaID
 	Members  []wire.MemberInfo
+	Epoch    epaxos.Epoch // of Members; 0 is unknown, and then clients never forget a replica
 	// Status returns the replica's view of itself as JSON. It is called by the goroutine that
 	// reads a client's requests, so it must be quick. Nil: status requests are refused.
 	Status func() []byte
@@ -101,13 +102,14 @@ type Gateway struct {
 	mu      sync.Mutex
 	closed  bool
 	members []wire.MemberInfo
+	epoch   epaxos.Epoch // of members
 	conns   map[*conn]struct{}
 }
 
 // New makes a gateway and starts its one timer goroutine. Close ends it.
 func New(config Config) *Gateway {
 	g := &Gateway{
-		config: config.withDefaults(), members: slices.Clone(config.Members),
+		config: config.withDefaults(), members: slices.Clone(config.Members), epoch: config.Epoch,
 		stop: make(chan struct{}), busy: make(chan struct{}, 1), conns: make(map[*conn]struct{}),
 	}
 	g.wg.Add(1)
@@ -148,12 +150,19 @@ func (g *Gateway) admit(c *conn) (quic.ApplicationErrorCode, error) {
 	return 0, nil
 }
 
-// SetMembers tells all clients of a changed membership.
-func (g *Gateway) SetMembers(members []wire.MemberInfo) {
+// SetMembers tells all clients, those connected and those to come, of the membership of an epoch: they
+// connect to new members and leave former ones, which may be this replica. It changes nothing if the
+// epoch is one before that of the present members, or they are the same.
+func (g *Gateway) SetMembers(epoch epaxos.Epoch, members []wire.MemberInfo) {
 	g.mu.Lock()
-	g.members = slices.Clone(members)
+	changed := epoch > g.epoch || epoch == g.epoch && !slices.Equal(members, g.members)
+	if changed {
+		g.epoch, g.members = epoch, slices.Clone(members)
+	}
 	g.mu.Unlock()
-	g.greetAll()
+	if changed {
+		g.greetAll()
+	}
 }
 
 // SetDraining tells all clients to use another replica, or that this one is back. While draining,
@@ -181,6 +190,30 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Depart is Drain for a replica that is no member any more: it also waits until every client has hung
+// up. They do, once they have heard by SetMembers that it has left and have their last answer, so
+// no request is lost on its way.
+func (g *Gateway) Depart(ctx context.Context) error {
+	if err := g.Drain(ctx); err != nil {
+		return err
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		g.mu.Lock()
+		left := len(g.conns)
+		g.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for clients to leave: %d are connected: %w", left, ctx.Err())
+		}
+	}
 }
 
 // Close ends all connections, after what has been answered is sent, and waits for the gateway's
@@ -213,7 +246,7 @@ func (g *Gateway) hello(format uint32) wire.ServerHello {
 	defer g.mu.Unlock()
 	return wire.ServerHello{
 		Cluster: g.config.Cluster, Format: format, Replica: g.config.Replica,
-		Draining: g.draining.Load(), Members: g.members,
+		Draining: g.draining.Load(), Members: g.members, Epoch: g.epoch,
 	}
 }
 
