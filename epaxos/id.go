@@ -2,6 +2,7 @@ package epaxos
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -28,6 +29,14 @@ func (id InstanceID) String() string {
 		return fmt.Sprintf("e%d:%d.%d", id.Epoch, id.Replica, id.Slot)
 	}
 	return fmt.Sprintf("%d.%d", id.Replica, id.Slot)
+}
+
+// Key is a name of id for indices: 16 bytes, ordered by epoch, replica and slot.
+func (id InstanceID) Key() string {
+	b := make([]byte, 0, 16)
+	b = binary.BigEndian.AppendUint32(b, uint32(id.Epoch))
+	b = binary.BigEndian.AppendUint32(b, uint32(id.Replica))
+	return string(binary.BigEndian.AppendUint64(b, uint64(id.Slot)))
 }
 
 // IsZero reports whether id names no instance.

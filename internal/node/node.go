@@ -67,6 +67,7 @@ type Node struct {
 type Answer struct {
 	Proposal epaxos.ProposalID
 	Result   []byte
+	Verdict  execution.Verdict // of a request of a session
 	Fast     bool
 	// Void: the epoch ended before the request was executed, and this replica may not propose it again. It has
 	// not been and will not be applied.
