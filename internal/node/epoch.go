@@ -218,6 +218,9 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 			continue
 		}
 		for _, proposal := range u.Proposals {
+			if proposal&ownProposal != 0 {
+				continue
+			}
 			answers = append(answers, Answer{Proposal: proposal, Void: true})
 		}
 	}

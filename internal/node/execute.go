@@ -54,6 +54,10 @@ func (n *Node) execute(component []execution.Vertex, answers []Answer) ([]Answer
 			n.fault = fmt.Errorf("execute %v: %w", vertex.ID, err)
 			return nil, n.fault
 		}
+		if err := n.hearSessions(&component[i]); err != nil {
+			n.fault = err
+			return nil, err
+		}
 		answers = n.answer(&component[i], results, answers)
 		if n.next != nil {
 			n.cutOff(component[i+1:])
@@ -118,6 +122,9 @@ func (n *Node) answer(v *execution.Vertex, results []execution.Result, answers [
 	delete(n.led, v.ID)
 	barrier := v.Command.Footprint.Controls() && !v.Command.Footprint.EndsEpoch()
 	for i, proposal := range led.Proposals {
+		if proposal&ownProposal != 0 {
+			continue
+		}
 		answers = append(answers, Answer{
 			Proposal: proposal, Result: results[i].Value, Verdict: results[i].Verdict, Fast: led.Fast, barrier: barrier,
 		})

@@ -56,6 +56,7 @@ type Node struct {
 	held     bool   // the store holds the state with which the epoch began
 	unsaved  unsaved
 	history  history
+	sessions sessions
 	fault    error // why this replica must stop
 	noRoom   error // why it takes no work for now
 
@@ -90,6 +91,9 @@ func New(config Config) (*Node, error) {
 		return nil, err
 	}
 	if err := n.begin(members); err != nil {
+		return nil, err
+	}
+	if err := n.loadSessions(); err != nil {
 		return nil, err
 	}
 	if err := n.replay(); err != nil {
@@ -195,6 +199,8 @@ func (n *Node) Propose(now time.Duration, id epaxos.ProposalID, request epaxos.R
 		return ErrNoRoom
 	case n.ahead > n.members.Epoch:
 		return ErrBehind
+	case request.Opens() && len(n.sessions.open) >= SessionsMax:
+		return ErrSessions
 	}
 	return n.core.Propose(n.now, id, request, f)
 }
@@ -235,6 +241,7 @@ func (n *Node) Tick(now time.Duration) {
 			n.core.Blocked(n.now, blocked)
 		}
 		n.core.Tick(n.now)
+		n.expireSessions()
 	}
 	n.considerCompaction()
 }
