@@ -200,6 +200,12 @@ func (c *Client) Query(ctx context.Context, payload []byte) (Reply, error) {
 	return c.Start(ctx, Request{Payload: payload, ReadOnly: true}).Wait()
 }
 
+// Control sends a request to the service itself, as internal/wire encodes it, and waits for the result. It is
+// for the commands of the program epaxos.
+func (c *Client) Control(ctx context.Context, payload []byte) (Reply, error) {
+	return c.start(ctx, Request{Payload: payload}, wire.RequestControl).Wait()
+}
+
 // Status returns the view that a replica has of itself, as JSON; that of the nearest if replica
 // is 0.
 func (c *Client) Status(ctx context.Context, replica epaxos.ReplicaID) ([]byte, error) {

@@ -96,7 +96,8 @@ func (c *Client) CompareAndSet(ctx context.Context, key string, old, value []byt
 }
 
 // CompareVersionAndSet sets the value of a key if its version is the given one; 0 is that of a
-// key that does not exist. Since versions never repeat, no other change can have come in between.
+// key that does not exist. Versions never repeat, so of all that compare with one version, other than 0, at
+// most one succeeds.
 func (c *Client) CompareVersionAndSet(
 	ctx context.Context, key string, version uint64, value []byte,
 ) (Result, error) {

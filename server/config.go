@@ -12,7 +12,6 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/config"
-	"github.com/264bc8cf/epaxos/internal/identity"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -26,9 +25,12 @@ type Config struct {
 	Dir         string // data directory, made by `epaxos init`
 	Listen      string // UDP host:port for members and clients
 	// Conn, if set, is used instead of a socket at Listen. The replica owns and closes it.
-	Conn    net.PacketConn
-	Members []Member // all voters, this replica included
-	F, E    int      // crashes tolerated, and tolerated without leaving the fast path
+	Conn net.PacketConn
+	// Members are the voters of the first epoch, this replica included; or, of one that joins, the replicas
+	// that it asks. Once the replica has a state, the members are part of it, and these count no more.
+	Members []Member
+	Join    bool // the replica is none of the first epoch
+	F, E    int  // of the first epoch: crashes tolerated, and tolerated without leaving the fast path
 
 	CAFile, CertFile, KeyFile string // PEM
 
@@ -81,7 +83,7 @@ func FromSettings(s config.Config) Config {
 	core.Resend, core.Stagger = s.Timing.Resend, s.Timing.RecoverStagger
 	c := Config{
 		Cluster: s.Cluster, Replica: s.Replica, Incarnation: s.Incarnation, Dir: s.Dir, Listen: s.Listen,
-		F: membership.F, E: membership.E,
+		Join: s.Join, F: membership.F, E: membership.E,
 		CAFile: s.TLS.CA, CertFile: s.TLS.Cert, KeyFile: s.TLS.Key,
 		Limits: limits, ClientRequests: s.Limits.ClientRequests,
 		PeerQueueBytes: int(s.Limits.PeerQueueBytes), PeerConnections: s.PeerConnections,
@@ -103,14 +105,13 @@ func FromSettings(s config.Config) Config {
 // many turns share a transaction.
 const writeBack = 100 * time.Millisecond
 
-func (c *Config) membership() (epaxos.Membership, error) {
-	ids := make([]epaxos.ReplicaID, len(c.Members))
-	for i, m := range c.Members {
-		ids[i] = m.ID
+// checkFirst reports why the configured members make no cluster, or none to join.
+func (c *Config) checkFirst() error {
+	m := c.firstMembers()
+	if _, _, listed := m.Find(c.Replica); listed == c.Join {
+		return fmt.Errorf("members must list replica %d, unless it joins them: correct members or join", c.Replica)
 	}
-	m := epaxos.NewMembership(1, ids...)
-	m.F, m.E = c.F, c.E
-	return m, m.Validate()
+	return m.Validate()
 }
 
 // firstMembers is the record of the first epoch.
@@ -126,16 +127,6 @@ func (c *Config) firstMembers() wire.Members {
 	return m
 }
 
-func (c *Config) identities() (*identity.Members, error) {
-	members := make([]identity.Member, len(c.Members))
-	for i, m := range c.Members {
-		members[i] = identity.Member{
-			Replica: m.ID, Fingerprint: m.Fingerprint, Incarnation: m.Incarnation, Addr: m.Addr,
-		}
-	}
-	return identity.NewMembers(c.Cluster, members)
-}
-
 func (c *Config) storeOptions() storage.Options {
 	return storage.Options{
 		Dir:              c.Dir,
@@ -147,12 +138,12 @@ func (c *Config) storeOptions() storage.Options {
 // checkBudget refuses limits under which one strongly connected component could exceed a
 // transaction. A component holds at most what all members have in flight, and each may have one
 // command beyond its limit.
-func (c *Config) checkBudget(batchBytesMax int) error {
-	worst := len(c.Members) * (c.Limits.InFlightBytes + PayloadBytesMax)
+func (c *Config) checkBudget(voters, batchBytesMax int) error {
+	worst := voters * (c.Limits.InFlightBytes + PayloadBytesMax)
 	if worst > batchBytesMax {
 		return fmt.Errorf("%d members with %d bytes in flight each and requests up to %d bytes can fill a component of "+
 			"%d bytes, more than the %d of a transaction: raise storage.memtable_bytes or lower the limits",
-			len(c.Members), c.Limits.InFlightBytes, PayloadBytesMax, worst, batchBytesMax)
+			voters, c.Limits.InFlightBytes, PayloadBytesMax, worst, batchBytesMax)
 	}
 	return nil
 }

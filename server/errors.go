@@ -25,6 +25,8 @@ var (
 	ErrOtherMembers = epaxos.ErrOtherMembers
 	// ErrEmpty: there is no directory of a replica.
 	ErrEmpty = storage.ErrEmpty
+	// ErrRemoved: the replica is no member of its cluster any more, and never will be again.
+	ErrRemoved = errors.New("the replica was removed from its cluster")
 	// ErrNoSpace: free disk space is below the reserve.
 	ErrNoSpace = storage.ErrNoSpace
 )

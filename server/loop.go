@@ -63,6 +63,9 @@ func (s *Server) turn(in inputs, ticked bool) error {
 		s.node.Tick(now)
 		s.calls.expire(time.Now(), s.node.Cancel)
 		s.refreshStatus(now)
+		if err := s.checkRemoved(now); err != nil {
+			return err
+		}
 	}
 	for {
 		messages, err := s.node.Save(now)
@@ -77,6 +80,7 @@ func (s *Server) turn(in inputs, ticked bool) error {
 		if err != nil {
 			return err
 		}
+		s.follow(now)
 		if !s.node.Busy() || s.node.NoRoom() != nil {
 			return nil
 		}
@@ -97,12 +101,12 @@ func (s *Server) propose(now time.Duration, c *call) {
 // suspect passes on what the heartbeats say. A peer that was never heard is not suspected before
 // it had the time to be.
 func (s *Server) suspect(now time.Duration) {
-	if s.out.host == nil || now < s.config.Timing.Suspect {
+	if s.out.host == nil {
 		return
 	}
-	for _, id := range s.membership.Voters {
-		if id != s.config.Replica {
-			s.node.Suspect(now, id, s.out.host.Suspected(id))
+	for _, p := range s.followed.peers {
+		if now-p.since >= s.config.Timing.Suspect {
+			s.node.Suspect(now, p.id, s.out.host.Suspected(p.id))
 		}
 	}
 }

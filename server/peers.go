@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -17,14 +18,13 @@ type outbox struct {
 	host   *transport.Host // nil until the network is up
 	lanes  int
 	frames map[epaxos.ReplicaID][][]byte // by lane; buffers are reused
+	filled []epaxos.ReplicaID            // whom the running turn has messages for
+	bulk   []byte
 }
 
 func (o *outbox) init(s *Server) {
 	o.s, o.lanes = s, max(1, s.config.PeerConnections)
 	o.frames = map[epaxos.ReplicaID][][]byte{}
-	for _, id := range s.membership.Voters {
-		o.frames[id] = make([][]byte, o.lanes)
-	}
 }
 
 // send queues messages that may leave; what the host does not take is lost, as on any network.
@@ -35,8 +35,14 @@ func (o *outbox) send(messages []epaxos.Envelope) {
 	group := o.s.store.LastGroup()
 	for i := range messages {
 		e := &messages[i]
+		if _, large := e.Message.(epaxos.StateChunk); large {
+			o.bulk = wire.AppendFrameHeader(o.bulk[:0], wire.FrameHeader{Group: group})
+			o.bulk = wire.AppendMessage(o.bulk, e.Message)
+			o.host.SendBulk(e.To, o.bulk)
+			continue
+		}
 		lane := o.lane(e.Message)
-		buffer := &o.frames[e.To][lane]
+		buffer := o.buffer(e.To, lane)
 		if len(*buffer) == 0 {
 			*buffer = wire.AppendFrameHeader(*buffer, wire.FrameHeader{Group: group})
 		}
@@ -45,11 +51,30 @@ func (o *outbox) send(messages []epaxos.Envelope) {
 			o.flush(e.To, lane)
 		}
 	}
-	for _, id := range o.s.membership.Voters {
+	for _, id := range o.filled {
 		for lane := range o.lanes {
 			o.flush(id, lane)
 		}
+		if len(o.frames) > framesMax {
+			delete(o.frames, id)
+		}
 	}
+	o.filled = o.filled[:0]
+}
+
+// framesMax is how many peers have buffers that last. Members come and go, and a replica lives long.
+const framesMax = 2 * epaxos.VotersMax
+
+func (o *outbox) buffer(to epaxos.ReplicaID, lane int) *[]byte {
+	if !slices.Contains(o.filled, to) {
+		o.filled = append(o.filled, to)
+	}
+	lanes := o.frames[to]
+	if lanes == nil {
+		lanes = make([][]byte, o.lanes)
+		o.frames[to] = lanes
+	}
+	return &lanes[lane]
 }
 
 func (o *outbox) flush(to epaxos.ReplicaID, lane int) {

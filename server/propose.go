@@ -69,10 +69,43 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 		return
 	}
 	footprint, err := s.machine.Footprint(request.Payload)
+	if err == nil {
+		err = checkSpaces(footprint)
+	}
 	if err != nil {
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
 	}
+	s.hand(request, footprint, deadline, done)
+}
+
+// checkSpaces keeps a state machine out of what belongs to the service.
+func checkSpaces(footprint epaxos.Footprint) error {
+	for i := range footprint {
+		if footprint[i].Space != epaxos.SpaceState {
+			return fmt.Errorf("the state machine touches space %d: it has space %d alone", footprint[i].Space,
+				epaxos.SpaceState)
+		}
+	}
+	return nil
+}
+
+// submitControl hands a request for the service itself to the replica, see submit.
+func (s *Server) submitControl(payload []byte, deadline time.Time, done func(Reply, error)) {
+	control, err := wire.DecodeControl(payload)
+	if err == nil && control.Members != nil {
+		err = s.checkMembers(control.Members)
+	}
+	if err != nil {
+		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
+		return
+	}
+	s.hand(epaxos.Request{Payload: payload}, control.Footprint(), deadline, done)
+}
+
+func (s *Server) hand(
+	request epaxos.Request, footprint epaxos.Footprint, deadline time.Time, done func(Reply, error),
+) {
 	if err := wire.CheckCommand(&epaxos.Command{Requests: []epaxos.Request{request}, Footprint: footprint}); err != nil {
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
@@ -101,10 +134,16 @@ func (c *calls) next() epaxos.ProposalID { return epaxos.ProposalID(c.last.Add(1
 func (c *calls) add(one *call) { c.open[one.id] = one }
 
 func (c *calls) answer(a *node.Answer) {
-	if one := c.open[a.Proposal]; one != nil {
-		delete(c.open, a.Proposal)
-		one.done(Reply{Result: a.Result, Fast: a.Fast, Outcome: Applied}, nil)
+	one := c.open[a.Proposal]
+	if one == nil {
+		return
 	}
+	delete(c.open, a.Proposal)
+	if a.Void {
+		one.done(Reply{Outcome: NotApplied}, errVoid)
+		return
+	}
+	one.done(Reply{Result: a.Result, Fast: a.Fast, Outcome: Applied}, nil)
 }
 
 // refuse ends a request that was never proposed.
@@ -148,8 +187,13 @@ type proposer struct{ s *Server }
 
 // Propose implements gateway.Proposer.
 func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
+	answered := func(reply Reply, err error) { done(answerOf(reply, err)) }
+	if request.Control {
+		p.s.submitControl(request.Payload, request.Deadline, answered)
+		return
+	}
 	r := epaxos.Request{Session: request.Session, Number: request.Number, Payload: request.Payload}
-	p.s.submit(r, request.Deadline, func(reply Reply, err error) { done(answerOf(reply, err)) })
+	p.s.submit(r, request.Deadline, answered)
 }
 
 // answerOf translates the end of a request for a client.
@@ -165,7 +209,8 @@ func answerOf(reply Reply, err error) gateway.Answer {
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout
-	case errors.Is(err, node.ErrProbation), errors.Is(err, node.ErrNoRoom):
+	case errors.Is(err, node.ErrProbation), errors.Is(err, node.ErrNoRoom), errors.Is(err, node.ErrNotVoter),
+		errors.Is(err, node.ErrBehind), errors.Is(err, errVoid):
 		answer.Code, answer.Retry = wire.CodeUnavailable, true
 	case errors.Is(err, ErrStopped) && reply.Outcome == NotApplied:
 		answer.Code, answer.Retry = wire.CodeUnavailable, true

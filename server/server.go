@@ -23,11 +23,10 @@ import (
 
 // Server is one running replica. Its methods are safe for concurrent use.
 type Server struct {
-	config     Config
-	membership epaxos.Membership
-	machine    execution.StateMachine
-	log        *slog.Logger
-	started    time.Time
+	config  Config
+	machine execution.StateMachine
+	log     *slog.Logger
+	started time.Time
 
 	store   *storage.Badger
 	node    *node.Node // owned by the goroutine of run
@@ -36,6 +35,10 @@ type Server struct {
 	inbox   *inbox
 	calls   calls
 	out     outbox
+
+	followed followed              // owned by the goroutine of run
+	disowned atomic.Pointer[error] // why this replica is a member for nobody any more
+	draining atomic.Bool           // by Drain
 
 	unreadable atomic.Uint64 // frames of peers that did not decode
 	complained atomic.Int64  // when the log last told of one
@@ -68,12 +71,11 @@ func Open(config Config, machine execution.StateMachine) (*Server, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	membership, err := config.membership()
-	if err != nil {
+	if err := config.checkFirst(); err != nil {
 		return nil, err
 	}
 	s := &Server{
-		config: config, membership: membership, machine: machine,
+		config: config, machine: machine,
 		log: config.Logger.With("replica", config.Replica), started: time.Now(),
 		inbox: newInbox(), stop: make(chan stopMode, 1), done: make(chan struct{}),
 	}
@@ -96,9 +98,6 @@ func (s *Server) openNode() error {
 		return err
 	}
 	s.store = store
-	if err := s.config.checkBudget(store.BatchBytesMax()); err != nil {
-		return errors.Join(err, store.Close())
-	}
 	s.node, err = node.New(node.Config{
 		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
 		Members: s.config.firstMembers(), NewCore: s.newCore,
@@ -108,6 +107,14 @@ func (s *Server) openNode() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close())
 	}
+	members, role := s.node.Members()
+	if role == node.Removed {
+		return errors.Join(fmt.Errorf("%w: epoch %d does not have it", ErrRemoved, members.Epoch), store.Close())
+	}
+	if err := s.config.checkBudget(len(members.Voters), store.BatchBytesMax()); err != nil {
+		return errors.Join(err, store.Close())
+	}
+	s.adopt(0, members, role)
 	return nil
 }
 
@@ -131,7 +138,7 @@ func (s *Server) openNetwork() error {
 		return fmt.Errorf("the certificate in %s is of %s, but this is replica %d of cluster %x: "+
 			"correct tls.cert and tls.key", s.config.CertFile, name, s.config.Replica, s.config.Cluster)
 	}
-	members, err := s.config.identities()
+	members, err := s.identities()
 	if err != nil {
 		return err
 	}
@@ -149,7 +156,7 @@ func (s *Server) openNetwork() error {
 	s.host, err = transport.NewHost(transport.Config{
 		Self: s.config.Replica, Conn: conn, Credential: credential, Members: members, ResetKey: resetKey,
 		Hello: s.hello, CheckHello: s.checkHello, Receive: s.receive,
-		PeerUp: s.peerUp, PeerDown: s.peerDown,
+		PeerUp: s.peerUp, PeerDown: s.peerDown, Disowned: s.disown,
 		Lanes: s.config.PeerConnections, QueueBytes: s.config.PeerQueueBytes, FrameBytesMax: wire.PeerFrameMax,
 		HeartbeatInterval: s.config.Timing.Heartbeat, SuspectAfter: s.config.Timing.Suspect, Logger: s.log,
 	})
@@ -157,10 +164,13 @@ func (s *Server) openNetwork() error {
 		s.stopRun(stopAbrupt)
 		return err
 	}
-	s.inbox.do(func() { s.out.host = s.host })
 	s.gateway = gateway.New(gateway.Config{
-		Proposer: proposer{s}, Cluster: s.config.Cluster, Replica: s.config.Replica, Members: s.memberInfos(),
+		Proposer: proposer{s}, Cluster: s.config.Cluster, Replica: s.config.Replica,
 		Status: s.statusJSON, Log: s.log, OpenPerConnMax: s.config.ClientRequests,
+	})
+	s.inbox.do(func() {
+		s.out.host = s.host
+		s.tellNetwork()
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
@@ -188,14 +198,6 @@ func (s *Server) acceptClients(ctx context.Context) {
 	}
 }
 
-func (s *Server) memberInfos() []wire.MemberInfo {
-	infos := make([]wire.MemberInfo, len(s.config.Members))
-	for i, m := range s.config.Members {
-		infos[i] = wire.MemberInfo{Replica: m.ID, Endpoint: m.Addr, Name: m.Name}
-	}
-	return infos
-}
-
 // Done is closed when the replica has stopped.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
@@ -211,7 +213,10 @@ func (s *Server) Err() error {
 
 // Drain sends clients to other replicas, refuses new requests and waits for those under way, at
 // most until ctx ends. The replica keeps voting.
-func (s *Server) Drain(ctx context.Context) error { return s.gateway.Drain(ctx) }
+func (s *Server) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	return s.gateway.Drain(ctx)
+}
 
 // Close saves what is in memory and stops the replica. It returns the error of that, or of the
 // fault that stopped the replica before.

@@ -3,9 +3,14 @@ package server
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Status is a replica's view of itself and its peers, at most half a second old. The JSON form is
@@ -14,23 +19,26 @@ type Status struct {
 	Replica    epaxos.ReplicaID `json:"replica"`
 	Name       string           `json:"name,omitempty"`
 	Cluster    string           `json:"cluster"`
+	Role       string           `json:"role"` // voter, learner, joining or removed
+	Members    MembersStatus    `json:"members"`
 	Admitted   bool             `json:"admitted"`          // has heard from a quorum since it started
 	NoRoom     string           `json:"no_room,omitempty"` // why it takes no work
 	UptimeMS   int64            `json:"uptime_ms"`
 	FastQuorum int              `json:"fast_quorum"`
 	SlowQuorum int              `json:"slow_quorum"`
-	Executed   []uint64         `json:"executed"` // contiguous prefix of each column
-	Tops       []uint64         `json:"tops"`     // highest slot heard of, of each column
-	Pending    int              `json:"pending"`  // committed, waiting for others
-	Led        uint64           `json:"led"`
-	Fast       uint64           `json:"fast"`
-	Slow       uint64           `json:"slow"`
-	Recoveries uint64           `json:"recoveries"`
-	NoOps      uint64           `json:"no_ops"`
-	InFlight   int              `json:"in_flight"`
-	Queued     int              `json:"queued"`
-	Malformed  uint64           `json:"malformed"`
-	Groups     uint64           `json:"groups"`
+	// Of the epoch that runs; a column for each voter, in the order of Members.Voters.
+	Executed   []uint64 `json:"executed"` // contiguous prefix of each column
+	Tops       []uint64 `json:"tops"`     // highest slot heard of, of each column
+	Pending    int      `json:"pending"`  // committed, waiting for others
+	Led        uint64   `json:"led"`
+	Fast       uint64   `json:"fast"`
+	Slow       uint64   `json:"slow"`
+	Recoveries uint64   `json:"recoveries"`
+	NoOps      uint64   `json:"no_ops"`
+	InFlight   int      `json:"in_flight"`
+	Queued     int      `json:"queued"`
+	Malformed  uint64   `json:"malformed"`
+	Groups     uint64   `json:"groups"`
 	// What may be forgotten (docs/protocol.md, K).
 	Stable      []uint64         `json:"stable"`      // executed durably by every replica, of each column
 	Truncated   []uint64         `json:"truncated"`   // known to every replica to be so
@@ -40,9 +48,86 @@ type Status struct {
 	HeldBy      epaxos.ReplicaID `json:"held_by"`          // the replica that is furthest behind this one; 0 if none is
 	Held        uint64           `json:"held_instances"`   // which it has not executed durably
 	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
+	Lags        []LagStatus      `json:"lags,omitempty"`   // of the other voters
 	DiskBytes   uint64           `json:"disk_bytes"`
 	DiskFree    uint64           `json:"disk_free"`
 	Peers       []PeerStatus     `json:"peers"`
+}
+
+// MembersStatus is who belongs to the cluster, as far as the replica has executed.
+type MembersStatus struct {
+	Epoch       uint64           `json:"epoch"`
+	F           int              `json:"f"` // crashes tolerated,
+	E           int              `json:"e"` // and tolerated without leaving the fast path
+	Format      uint32           `json:"format"`
+	NextReplica epaxos.ReplicaID `json:"next_replica"` // ids below were given away
+	Voters      []MemberStatus   `json:"voters"`
+	Learners    []MemberStatus   `json:"learners"`
+}
+
+// MemberStatus is one member.
+type MemberStatus struct {
+	Replica     epaxos.ReplicaID `json:"replica"`
+	Name        string           `json:"name,omitempty"`
+	Addr        string           `json:"addr"`
+	Incarnation string           `json:"incarnation"` // hexadecimal
+	Fingerprint string           `json:"fingerprint"` // likewise
+}
+
+func membersStatus(m *wire.Members) MembersStatus {
+	return MembersStatus{
+		Epoch: uint64(m.Epoch), F: m.F, E: m.E, Format: m.Format, NextReplica: m.NextReplica,
+		Voters: memberStatuses(m.Voters), Learners: memberStatuses(m.Learners),
+	}
+}
+
+func memberStatuses(members []wire.Member) []MemberStatus {
+	all := make([]MemberStatus, 0, len(members))
+	for i := range members {
+		m := &members[i]
+		all = append(all, MemberStatus{
+			Replica: m.Replica, Name: m.Name, Addr: m.Addr, Incarnation: strconv.FormatUint(m.Incarnation, 16),
+			Fingerprint: hex.EncodeToString(m.Fingerprint[:]),
+		})
+	}
+	return all
+}
+
+// Record is the membership in the form in which replicas keep it.
+func (m *MembersStatus) Record() (wire.Members, error) {
+	r := wire.Members{
+		Epoch: epaxos.Epoch(m.Epoch), F: m.F, E: m.E, Format: m.Format, NextReplica: m.NextReplica,
+	}
+	var err error
+	if r.Voters, err = records(m.Voters); err == nil {
+		r.Learners, err = records(m.Learners)
+	}
+	return r, err
+}
+
+func records(all []MemberStatus) ([]wire.Member, error) {
+	var members []wire.Member
+	for i := range all {
+		m := wire.Member{Replica: all[i].Replica, Addr: all[i].Addr, Name: all[i].Name}
+		incarnation, err := strconv.ParseUint(all[i].Incarnation, 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("incarnation of replica %d: %w", m.Replica, err)
+		}
+		fingerprint, err := identity.ParseFingerprint(all[i].Fingerprint)
+		if err != nil {
+			return nil, fmt.Errorf("replica %d: %w", m.Replica, err)
+		}
+		m.Incarnation, m.Fingerprint = incarnation, fingerprint
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// LagStatus is how far a voter is behind this replica.
+type LagStatus struct {
+	Replica    epaxos.ReplicaID `json:"replica"`
+	Instances  uint64           `json:"instances"`   // that it has not executed durably
+	ProgressMS int64            `json:"progress_ms"` // since it last told of progress
 }
 
 // PeerStatus is what a replica knows of another.
@@ -69,16 +154,16 @@ func (s *Server) Status() Status {
 	}
 	for _, p := range s.host.Peers() {
 		status.Peers = append(status.Peers, PeerStatus{
-			Replica: p.Replica, Name: s.name(p.Replica), Addr: p.Addr, Up: p.Up, Suspected: p.Suspected,
+			Replica: p.Replica, Name: status.name(p.Replica), Addr: p.Addr, Up: p.Up, Suspected: p.Suspected,
 			RTTMicros: p.RTT.Microseconds(), Dropped: p.FramesDropped, LastError: p.LastError,
 		})
 	}
 	return status
 }
 
-func (s *Server) name(id epaxos.ReplicaID) string {
-	for _, m := range s.config.Members {
-		if m.ID == id {
+func (s *Status) name(id epaxos.ReplicaID) string {
+	for _, m := range slices.Concat(s.Members.Voters, s.Members.Learners) {
+		if m.Replica == id {
 			return m.Name
 		}
 	}
@@ -103,23 +188,34 @@ func (s *Server) refreshStatus(now time.Duration) {
 func (s *Server) publishStatus() {
 	n := s.node.Status()
 	usage := s.store.Usage()
+	membership := n.Members.Membership()
 	status := &Status{
-		Replica: s.config.Replica, Name: s.name(s.config.Replica), Cluster: hex.EncodeToString(s.config.Cluster[:]),
+		Replica: s.config.Replica, Role: n.Role.String(), Members: membersStatus(&n.Members), Cluster: hex.EncodeToString(s.config.Cluster[:]),
 		Admitted: n.Admitted, NoRoom: n.NoRoom, UptimeMS: s.now().Milliseconds(),
-		FastQuorum: s.membership.FastQuorum(), SlowQuorum: s.membership.SlowQuorum(),
+		FastQuorum: membership.FastQuorum(), SlowQuorum: membership.SlowQuorum(),
 		Pending: n.Pending, Led: n.Stats.Led, Fast: n.Stats.Fast, Slow: n.Stats.Slow,
 		Recoveries: n.Stats.Recoveries, NoOps: n.Stats.NoOps, InFlight: n.Stats.InFlight, Queued: n.Stats.Queued,
 		Malformed: n.Stats.Malformed, Groups: n.Group, DiskBytes: usage.DiskBytes, DiskFree: usage.FreeBytes,
 	}
 	status.GroupFirst, status.LogBytes, status.Collectable = n.GroupFirst, uint64(n.LogBytes), n.Collectable
 	status.HeldBy, status.Held, status.HeldMS = n.Held.Replica, n.Held.Instances, n.Held.For.Milliseconds()
-	for column := range s.membership.Voters {
-		status.Executed = append(status.Executed, uint64(n.Executed[column]))
-		status.Tops = append(status.Tops, uint64(n.Tops[column]))
-		status.Stable = append(status.Stable, uint64(n.Watermarks.Stable[column]))
-		status.Truncated = append(status.Truncated, uint64(n.Watermarks.Truncated[column]))
+	status.Name = status.name(s.config.Replica)
+	status.Executed, status.Tops = slots(n.Executed), slots(n.Tops)
+	status.Stable, status.Truncated = slots(n.Watermarks.Stable), slots(n.Watermarks.Truncated)
+	for _, lag := range n.Watermarks.Lags {
+		status.Lags = append(status.Lags, LagStatus{
+			Replica: lag.Replica, Instances: lag.Instances, ProgressMS: lag.For.Milliseconds(),
+		})
 	}
 	s.status.Store(status)
+}
+
+func slots(d epaxos.Dependencies) []uint64 {
+	all := make([]uint64, len(d))
+	for column, slot := range d {
+		all[column] = uint64(slot)
+	}
+	return all
 }
 
 // StatusNow is Status with counters of this moment, for measurements. After the replica has stopped

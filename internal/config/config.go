@@ -23,7 +23,8 @@ type Config struct {
 	Dir         string           `mapstructure:"dir"`    // data directory
 	Listen      string           `mapstructure:"listen"` // UDP host:port, for peers and clients
 
-	Members []Member `mapstructure:"members"` // all voters, this replica included
+	Members []Member `mapstructure:"members"` // voters of the first epoch, or whom to ask
+	Join    bool     `mapstructure:"join"`    // this replica is none of members
 	F       int      `mapstructure:"f"`       // Auto: from the number of members
 	E       int      `mapstructure:"e"`       // Auto: from the number of members and F
 

@@ -182,11 +182,11 @@ func (e environment) lookup(name string) (string, bool) {
 // the environment alone.
 func TestEveryKeyFromEverySource(t *testing.T) {
 	texts := map[string]string{
-		"cluster": "000102030405060708090a0b0c0d0e0f", "replica": "2", "incarnation": "0x2b",
+		"cluster": "000102030405060708090a0b0c0d0e0f", "replica": "4", "incarnation": "0x2b",
 		"name": "virginia", "dir": "data", "listen": ":7000",
 		"members": "1=a:1#" + strings.Repeat("11", 32) + "#42,2=b:1#" + strings.Repeat("22", 32) + "#0x2b#virginia," +
 			"3=[::1]:1#" + strings.Repeat("33", 32) + "#44",
-		"f": "1", "e": "0", "tls.ca": "ca.pem", "tls.cert": "r.pem", "tls.key": "r.key",
+		"join": "true", "f": "1", "e": "0", "tls.ca": "ca.pem", "tls.cert": "r.pem", "tls.key": "r.key",
 		"limits.in_flight": "7", "limits.in_flight_per_key": "2", "limits.queue": "9",
 		"limits.client_requests": "11", "limits.peer_queue_bytes": "3MiB",
 		"timing.tick": "2ms", "timing.heartbeat": "20ms", "timing.suspect": "2s", "timing.resend": "200ms",

@@ -29,6 +29,7 @@ const (
 	tagString = "!!str"
 	tagInt    = "!!int"
 	tagFloat  = "!!float"
+	tagBool   = "!!bool"
 )
 
 // Identifiers may look like numbers to YAML ("1234…", "0x2f", "12e4…"); what counts is their text.
@@ -54,6 +55,7 @@ var (
 	kindBytes    = &kind{name: "bytes", tags: either, read: wrap(parseBytes)}
 	kindLevel    = &kind{name: "level", tags: textual, read: wrap(parseLevel),
 		text: func(v any) string { return strings.ToLower(fmt.Sprint(v)) }}
+	kindBool      = &kind{name: "true or false", tags: []string{tagBool}, read: wrap(parseBool)}
 	kindFormat    = &kind{name: "text or json", tags: textual, read: readFormat}
 	kindMembers   = &kind{name: "members", list: &memberKeys, read: wrap(parseMembers)}
 	kindAddresses = &kind{name: "list of host:port", tags: textual, flat: true, read: readAddress}
@@ -153,6 +155,13 @@ func parseLevel(text string) (slog.Level, error) {
 	}
 	var level slog.Level
 	return level, level.UnmarshalText([]byte(text))
+}
+
+func parseBool(text string) (bool, error) {
+	if text != "true" && text != "false" {
+		return false, fmt.Errorf("%q is neither true nor false", text)
+	}
+	return text == "true", nil
 }
 
 func readFormat(text string) error {

@@ -234,6 +234,8 @@ func decodeText(from, to reflect.Type, data any) (any, error) {
 		return parseBytes(text)
 	case to == reflect.TypeFor[[]Member]():
 		return parseMembers(text)
+	case to.Kind() == reflect.Bool:
+		return parseBool(text)
 	case to.Kind() == reflect.Int:
 		return parseQuorum(text)
 	case to.Kind() == reflect.Uint32:

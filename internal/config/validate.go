@@ -94,7 +94,7 @@ func (c Config) checkIdentity(ch *checker) {
 
 func (c Config) checkMembers(ch *checker) {
 	n := len(c.Members)
-	if !ch.that(n > 0, "members", "is empty: list all voters, this replica included") {
+	if !ch.that(n > 0, "members", "is empty: list the voters of the first epoch, or, to join, replicas to ask") {
 		return
 	}
 	ch.that(n <= epaxos.VotersMax, "members", "has %d entries: at most %d", n, epaxos.VotersMax)
@@ -109,6 +109,10 @@ func (c Config) checkMembers(ch *checker) {
 		}
 	}
 	self, listed := c.Self()
+	if c.Join {
+		ch.that(!listed, "join", "is true, but members list replica %d itself: they are whom it asks", c.Replica)
+		return
+	}
 	ch.that(listed || c.Replica == 0, "members", "do not list replica %d, which this file configures", c.Replica)
 	if listed {
 		ch.that(self.Incarnation == c.Incarnation, "incarnation",

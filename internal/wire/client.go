@@ -38,6 +38,7 @@ const (
 	RequestCommand RequestKind = iota + 1 // replicate Payload through the state machine
 	RequestStatus                         // the replica's view of itself: Response.Result is JSON
 	RequestPing                           // answered at once; measures the round trip
+	RequestControl                        // replicate Payload, a Control; Response.Result is a ControlResult
 )
 
 // ClientResponse answers the request with the same id.
