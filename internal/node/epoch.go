@@ -207,6 +207,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 			Epoch: n.members.Epoch, Executed: marks.Executed, Tops: old.Tops(), Stable: marks.Stable,
 		},
 	}
+	n.stamp(answers)
 	n.pending, n.hasState, n.held = epaxos.Ready{}, true, true
 	if err := n.begin(*n.next); err != nil {
 		n.fault = fmt.Errorf("begin epoch %d: %w", n.next.Epoch, err)
@@ -224,6 +225,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 			answers = append(answers, Answer{Proposal: proposal, Void: true})
 		}
 	}
+	answers = append(answers, n.moveReads()...)
 	for _, p := range n.peers {
 		n.tellEnded(p, true)
 	}

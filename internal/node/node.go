@@ -57,8 +57,9 @@ type Node struct {
 	unsaved  unsaved
 	history  history
 	sessions sessions
-	fault    error // why this replica must stop
-	noRoom   error // why it takes no work for now
+	reading  []reading // in the order they came
+	fault    error     // why this replica must stop
+	noRoom   error     // why it takes no work for now
 
 	peers    []*peer // members of this epoch and of the one before, this replica too, ascending
 	admitted bool    // off probation
@@ -69,6 +70,7 @@ type Answer struct {
 	Proposal epaxos.ProposalID
 	Result   []byte
 	Verdict  execution.Verdict // of a request of a session
+	Token    Token             // names all that the answer may show
 	Fast     bool
 	// Void: the epoch ended before the request was executed, and this replica may not propose it again. It has
 	// not been and will not be applied.
