@@ -27,8 +27,8 @@ interfere are decided in one round trip.
 	)
 	root.AddCommand(
 		demoCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
-		getCommand(sh), putCommand(sh), deleteCommand(sh), incrementCommand(sh), compareAndSetCommand(sh),
-		txnCommand(sh), versionCommand(sh),
+		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), versionCommand(sh),
 	)
 	return root
 }
