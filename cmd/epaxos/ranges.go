@@ -11,9 +11,9 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 )
 
-const rangeHelp = `Shows keys in the order of their bytes, linearizably: those with a prefix, or all from FROM on and before TO,
-or all. What one answer holds is bounded; where there is more the last line says where to go on, and with
---all that happens by itself. Then each page is a moment of its own.`
+const rangeHelp = `Shows keys in the order of their bytes, linearizably: those with a prefix, those from FROM on and
+before TO, or all. What one answer holds is bounded; where there is more the last line says where to go on,
+and with --all that happens by itself. Then each page is a moment of its own.`
 
 // rangeFlags say which keys.
 type rangeFlags struct {
@@ -152,8 +152,8 @@ func deleteCommand(sh *shell) *cobra.Command {
 		Use:     "del KEY | --prefix PREFIX",
 		Aliases: []string{"delete"},
 		Short:   "Delete a key, or all with a prefix",
-		Long: "Deletes a key, or all that begin with a prefix. Many keys are deleted in several steps, each at one moment.\n" +
-			"Exits with 1 if there was none.",
+		Long: "Deletes a key, or all that begin with a prefix. Many keys are deleted in several steps, each at one\n" +
+			"moment. Exits with 1 if there was none.",
 		Args: cobra.MaximumNArgs(1),
 	})
 	flags.add(o.cmd)
