@@ -20,7 +20,7 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	}
 	var answers []Answer
 	if n.core == nil {
-		return nil, nil
+		return n.takeIn(answers)
 	}
 	n.hand()
 	for n.next == nil {
@@ -42,7 +42,7 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	case n.admitted: // else nothing may be written yet (rule S8)
 		return n.endEpoch(answers)
 	}
-	return answers, nil
+	return n.takeIn(answers)
 }
 
 // execute carries out one component, up to the Reconfigure if one in it is accepted.
