@@ -19,7 +19,7 @@ import (
 )
 
 // endpointsMax bounds the endpoints learnt from replicas.
-const endpointsMax = 2 * epaxos.VotersMax
+const endpointsMax = wire.MembersMax
 
 // Client is a connection to every replica of one cluster. It sends operations to the nearest that
 // is well. Its methods are safe for concurrent use.

@@ -53,6 +53,14 @@
 // change the state stay there: their answer may still come. All of them are probed on, and taken
 // back under the same rules when they are well again.
 //
+// # Members come and go
+//
+// Replicas tell their clients of each change of the membership, with its epoch. The client connects
+// to new members, which the cluster's authority vouches for, and leaves former ones: what it has not
+// sent there, or only reads, goes elsewhere at once; what was sent is answered there, done or "not
+// applied", and the latter is tried elsewhere. So a change of the membership fails no operation, as long
+// as the former member lives to answer. Endpoints given to Dial are remembered as a last resort.
+//
 // # Threads
 //
 // All methods are safe for concurrent use. A client runs two goroutines of its own per replica,
@@ -65,6 +73,6 @@
 // Sessions, and with them exactly-once retries, are not there yet: so unknown outcomes are
 // reported and left to the caller. A compare-and-set by a version other than 0 is safe to
 // repeat: at most one copy finds that version.
-// There are no session, stale or snapshot reads: Get is a command like any other. Endpoints of
-// replicas that left the cluster are tried, every few seconds, until the client is closed.
+// There are no session, stale or snapshot reads: Get is a command like any other, and learners are
+// asked for nothing.
 package clients

@@ -51,16 +51,19 @@ func TestRange(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		read := func(span clients.Span, options ...clients.RangeOption) func() (clients.Page, error) {
+			return func() (clients.Page, error) { return c.Range(ctx, span, options...) }
+		}
 		for _, step := range []struct {
 			do   func() (clients.Page, error)
 			want string
 		}{
-			{func() (clients.Page, error) { return c.Range(ctx, clients.Prefix("q/")) }, "4 q/0=0@1 q/1=1@1 q/2=2@1 q/3=3@1"},
-			{func() (clients.Page, error) { return c.Range(ctx, clients.Prefix("q/"), clients.Limit(1)) }, "1 q/0=0@1 next q/1"},
-			{func() (clients.Page, error) { return c.Range(ctx, clients.Span{From: "q/2"}, clients.KeysOnly()) }, "2 q/2=@1 q/3=@1"},
-			{func() (clients.Page, error) { return c.Range(ctx, clients.Span{}, clients.CountOnly()) }, "4"},
+			{read(clients.Prefix("q/")), "4 q/0=0@1 q/1=1@1 q/2=2@1 q/3=3@1"},
+			{read(clients.Prefix("q/"), clients.Limit(1)), "1 q/0=0@1 next q/1"},
+			{read(clients.Span{From: "q/2"}, clients.KeysOnly()), "2 q/2=@1 q/3=@1"},
+			{read(clients.Span{}, clients.CountOnly()), "4"},
 			{func() (clients.Page, error) { return c.DeleteRange(ctx, clients.Span{From: "q/", End: "q/2"}) }, "2"},
-			{func() (clients.Page, error) { return c.Range(ctx, clients.Span{}, clients.Limit(-1)) }, "2 q/2=2@1 q/3=3@1"},
+			{read(clients.Span{}, clients.Limit(-1)), "2 q/2=2@1 q/3=3@1"},
 		} {
 			page, err := step.do()
 			if err != nil {
@@ -123,7 +126,8 @@ func TestConditionsAndRangesInTransactions(t *testing.T) {
 			t.Helper()
 			got, err := c.Txn(t.Context()).
 				If(clients.Empty(clients.Prefix("owner/")), clients.Absent("closed")).
-				Then(clients.OpPutIfAbsent("owner/"+name, nil), clients.OpAdd("claims", 1), clients.OpAppend("log", []byte(name))).
+				Then(clients.OpPutIfAbsent("owner/"+name, nil), clients.OpAdd("claims", 1)).
+				Then(clients.OpAppend("log", []byte(name))).
 				Else(clients.OpRange(clients.Prefix("owner/"), clients.KeysOnly()), clients.OpPutIfAbsent("log", nil)).
 				Commit()
 			if err != nil {
@@ -139,10 +143,13 @@ func TestConditionsAndRangesInTransactions(t *testing.T) {
 			string(got.Results[1].Value) != "ann" {
 			t.Errorf("the second: %+v", got)
 		}
-		release, err := c.Txn(t.Context()).If(clients.Exists("owner/ann"), clients.CompareCount(clients.Prefix("owner/"), clients.Less, 2)).
-			Then(clients.OpDeleteRange(clients.Prefix("owner/")), clients.OpTake("log"), clients.OpSwap("closed", []byte("yes"))).Commit()
-		if err != nil || !release.Succeeded || release.Results[0].Page.Count != 1 || string(release.Results[1].Value) != "ann" ||
-			release.Results[2].Found {
+		owners := clients.Prefix("owner/")
+		release, err := c.Txn(t.Context()).
+			If(clients.Exists("owner/ann"), clients.CompareCount(owners, clients.Less, 2)).
+			Then(clients.OpDeleteRange(owners), clients.OpTake("log"), clients.OpSwap("closed", []byte("yes"))).
+			Commit()
+		if err != nil || !release.Succeeded || release.Results[0].Page.Count != 1 ||
+			string(release.Results[1].Value) != "ann" || release.Results[2].Found {
 			t.Errorf("the release: %+v, %v", release, err)
 		}
 		if got := claim("cyd"); got.Succeeded {

@@ -9,8 +9,8 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// errLeft ends the connection to a replica that is a member no more.
-var errLeft = errors.New("the replica left the cluster")
+// errLeft ends the connection to a replica that is no member, or not any more.
+var errLeft = errors.New("the replica is no member of the cluster")
 
 // learn takes the members that a replica tells of, unless it is behind others: connections to new ones
 // are opened, endpoints of former ones are forgotten, and the sessions with those, which it returns, get

@@ -39,6 +39,18 @@ func (id InstanceID) Key() string {
 	return string(binary.BigEndian.AppendUint64(b, uint64(id.Slot)))
 }
 
+// ParseInstanceKey is the opposite of Key. It reports whether key is one.
+func ParseInstanceKey(key string) (InstanceID, bool) {
+	if len(key) != 16 {
+		return InstanceID{}, false
+	}
+	b := []byte(key)
+	return InstanceID{
+		Epoch: Epoch(binary.BigEndian.Uint32(b)), Replica: ReplicaID(binary.BigEndian.Uint32(b[4:])),
+		Slot: Slot(binary.BigEndian.Uint64(b[8:])),
+	}, true
+}
+
 // IsZero reports whether id names no instance.
 func (id InstanceID) IsZero() bool { return id == InstanceID{} }
 

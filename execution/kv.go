@@ -65,10 +65,8 @@ func (r *kvRun) apply(op *wire.Op) wire.Result {
 		return r.increment(op)
 	case wire.OpAdd:
 		return r.add(op)
-	case wire.OpRange:
-		return r.readRange(op)
-	case wire.OpDeleteRange:
-		return r.deleteRange(op)
+	case wire.OpRange, wire.OpDeleteRange:
+		return r.ranged(op)
 	case wire.OpTxn:
 		return r.transaction(op)
 	default:
@@ -185,7 +183,10 @@ func (r *kvRun) transaction(op *wire.Op) wire.Result {
 // holds reports whether a condition holds, and whether that could be found out within the limits.
 func (r *kvRun) holds(c *wire.Compare) (holds, known bool) {
 	if c.Target == wire.CompareCount {
-		return r.countHolds(c)
+		here, compare := *r, *c // as in ranged
+		holds, known = here.countHolds(&compare)
+		*r = here
+		return holds, known
 	}
 	now := r.get(c.Key)
 	return now.holds(c), true

@@ -31,6 +31,19 @@ func (r *kvRun) scan(from, end []byte, visit func(key string, now record) bool) 
 	return next
 }
 
+// ranged reads or deletes a range. What it hands to the view lives on the heap: so it runs on copies, since
+// the operations on single keys, which are most, would pay for theirs too.
+func (r *kvRun) ranged(op *wire.Op) (result wire.Result) {
+	here, copied := *r, *op
+	if op.Kind == wire.OpRange {
+		result = here.readRange(&copied)
+	} else {
+		result = here.deleteRange(&copied)
+	}
+	*r = here
+	return result
+}
+
 // readRange answers as many keys as the limits allow, and where to go on.
 func (r *kvRun) readRange(op *wire.Op) wire.Result {
 	result := wire.Result{Status: wire.OpOK}

@@ -44,7 +44,8 @@ func SessionFootprint(request *epaxos.Request, own epaxos.Footprint) epaxos.Foot
 		return epaxos.Footprint{session}
 	}
 	session.Mode = epaxos.Read
-	record := epaxos.Access{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: recordKey(request.Session, request.Number)}
+	record := session
+	record.Mode, record.Key = epaxos.Write, recordKey(request.Session, request.Number)
 	return append(append(make(epaxos.Footprint, 0, len(own)+2), own...), session, record)
 }
 
@@ -79,7 +80,7 @@ func (s *State) Perform(m StateMachine, v *Vertex) ([]Result, error) {
 
 // once executes a request unless a copy of it was, or may have been (rule O2).
 func (s *State) once(m StateMachine, footprint epaxos.Footprint, request *epaxos.Request) (Result, error) {
-	session, found, err := s.session(request.Session)
+	session, found, err := s.Session(request.Session)
 	if err != nil {
 		return Result{}, err
 	}
@@ -121,7 +122,7 @@ func (s *State) openSession(id epaxos.InstanceID, payload []byte) ([]byte, error
 
 // changeSession carries out an operation on a session, which all its requests are ordered with.
 func (s *State) changeSession(request *epaxos.Request) ([]byte, error) {
-	session, found, err := s.session(request.Session)
+	session, found, err := s.Session(request.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,9 @@ func (s *State) changeSession(request *epaxos.Request) ([]byte, error) {
 	return wire.AppendSessionResult(nil, &result), nil
 }
 
-func (s *State) change(id epaxos.InstanceID, session *wire.Session, op *wire.SessionOp) (r wire.SessionResult, err error) {
+func (s *State) change(id epaxos.InstanceID, session *wire.Session, op *wire.SessionOp) (wire.SessionResult, error) {
+	var r wire.SessionResult
+	var err error
 	switch op.Kind {
 	case wire.SessionKeep:
 		session.Version++
@@ -203,8 +206,8 @@ func (s *State) dropSession(id epaxos.InstanceID, session *wire.Session) error {
 	return nil
 }
 
-// session reads what is known of a session.
-func (s *State) session(id epaxos.InstanceID) (session wire.Session, found bool, err error) {
+// Session returns what the state holds of a session, and whether there is such a one.
+func (s *State) Session(id epaxos.InstanceID) (session wire.Session, found bool, err error) {
 	body, found, err := s.Get(epaxos.SpaceSession, id.Key())
 	if err != nil || !found {
 		return session, false, err

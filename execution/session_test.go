@@ -74,7 +74,9 @@ func changing(session epaxos.InstanceID, op wire.SessionOp) *epaxos.Command {
 	}
 }
 
-func increment(key string) wire.Op { return wire.Op{Kind: wire.OpIncrement, Key: []byte(key), Delta: 1} }
+func increment(key string) wire.Op {
+	return wire.Op{Kind: wire.OpIncrement, Key: []byte(key), Delta: 1}
+}
 
 func (s *sessions) open() epaxos.InstanceID {
 	id := s.next()

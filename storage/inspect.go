@@ -26,6 +26,9 @@ func (b *Badger) inspect(ran started) error {
 	if err := moveAsideEmpty(b.log.log.Warn, b.opts.Dir); err != nil {
 		return err
 	}
+	if err := verifyLogs(b.opts.Dir); err != nil {
+		return err
+	}
 	need, err := memTableNeed(b.opts)
 	if err != nil {
 		return err
@@ -119,7 +122,11 @@ func verifyTables(o Options, log badger.Logger) error {
 	defer file.Close()
 	var manifest badger.Manifest
 	err = guard("read the manifest", func() (err error) {
-		manifest, _, err = badger.ReplayManifestFile(file, 0, badgerOptions(o, log))
+		var end int64
+		manifest, end, err = badger.ReplayManifestFile(file, 0, badgerOptions(o, log))
+		if st, e := file.Stat(); err == nil && e == nil && st.Size() != end {
+			err = fmt.Errorf("it is readable up to byte %d of %d", end, st.Size())
+		}
 		return err
 	})
 	if err != nil {

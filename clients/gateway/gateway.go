@@ -178,19 +178,40 @@ func (g *Gateway) SetDraining(draining bool) {
 func (g *Gateway) Open() int { return int(g.open.Load()) }
 
 // Drain refuses new commands, sends the clients away and waits until the proposer has answered
-// what it has. It returns ctx's error if that takes longer.
+// what it has, and until what was on its way when the clients were told has come and been refused:
+// a command that is never read cannot be told from one that took effect. It returns ctx's error if that
+// takes longer.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.SetDraining(true)
+	heard := time.Now().Add(g.roundTrip())
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for g.open.Load() > 0 {
+	for g.open.Load() > 0 || time.Now().Before(heard) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("drain clients: %d requests are open: %w", g.open.Load(), ctx.Err())
+			return fmt.Errorf("drain clients: %d requests are open, others may be on their way: %w",
+				g.open.Load(), ctx.Err())
 		}
 	}
 	return nil
+}
+
+// roundTripMax bounds what Drain waits for a client that is very far, or silent.
+const roundTripMax = 2 * time.Second
+
+// roundTrip is the time in which every client has heard what it is told now, and what it had sent
+// before has come; not counting what must be sent twice.
+func (g *Gateway) roundTrip() time.Duration {
+	g.mu.Lock()
+	conns := g.snapshot()
+	g.mu.Unlock()
+	longest := time.Duration(0)
+	for _, c := range conns {
+		stats := c.quic.ConnectionStats()
+		longest = max(longest, stats.SmoothedRTT+4*stats.MeanDeviation+tick)
+	}
+	return min(longest, roundTripMax)
 }
 
 // Depart is Drain for a replica that is no member any more: it also waits until every client has hung

@@ -209,6 +209,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 			Epoch: n.members.Epoch, Executed: marks.Executed, Tops: old.Tops(), Stable: marks.Stable,
 		},
 	}
+	n.stamp(answers)
 	n.pending, n.hasState, n.held = epaxos.Ready{}, true, true
 	if err := n.begin(*n.next); err != nil {
 		n.fault = fmt.Errorf("begin epoch %d: %w", n.next.Epoch, err)
@@ -220,9 +221,13 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 			continue
 		}
 		for _, proposal := range u.Proposals {
+			if proposal&ownProposal != 0 {
+				continue
+			}
 			answers = append(answers, Answer{Proposal: proposal, Void: true})
 		}
 	}
+	answers = append(answers, n.moveReads()...)
 	for _, p := range n.peers {
 		n.tellEnded(p, true)
 	}

@@ -18,10 +18,14 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	if n.noRoom != nil {
 		return nil, nil // the decisions may rely on records that are not saved yet
 	}
-	var answers []Answer
 	if n.core == nil {
+		answers, err := n.serveReads(nil)
+		if err != nil {
+			return answers, err
+		}
 		return n.takeIn(answers)
 	}
+	var answers []Answer
 	n.hand()
 	for n.next == nil {
 		component := n.orderer.Next()
@@ -36,12 +40,18 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 			return answers, nil
 		}
 	}
-	switch {
-	case n.next == nil:
-		n.mark()
-	case n.admitted: // else nothing may be written yet (rule S8)
+	if n.next != nil {
+		if !n.admitted { // then nothing may be written yet (rule S8)
+			return answers, nil
+		}
 		return n.endEpoch(answers)
 	}
+	n.mark()
+	answers, err := n.serveReads(answers)
+	if err != nil {
+		return answers, err
+	}
+	n.stamp(answers)
 	return n.takeIn(answers)
 }
 
@@ -53,6 +63,10 @@ func (n *Node) execute(component []execution.Vertex, answers []Answer) ([]Answer
 		if err != nil {
 			n.fault = fmt.Errorf("execute %v: %w", vertex.ID, err)
 			return nil, n.fault
+		}
+		if err := n.hearSessions(&component[i]); err != nil {
+			n.fault = err
+			return nil, err
 		}
 		answers = n.answer(&component[i], results, answers)
 		if n.next != nil {
@@ -118,6 +132,9 @@ func (n *Node) answer(v *execution.Vertex, results []execution.Result, answers [
 	delete(n.led, v.ID)
 	barrier := v.Command.Footprint.Controls() && !v.Command.Footprint.EndsEpoch()
 	for i, proposal := range led.Proposals {
+		if proposal&ownProposal != 0 {
+			continue
+		}
 		answers = append(answers, Answer{
 			Proposal: proposal, Result: results[i].Value, Verdict: results[i].Verdict, Fast: led.Fast, barrier: barrier,
 		})

@@ -57,8 +57,10 @@ type Node struct {
 	held     bool   // the store holds the state with which the epoch began
 	unsaved  unsaved
 	history  history
-	fault    error // why this replica must stop
-	noRoom   error // why it takes no work for now
+	sessions sessions
+	reading  []reading // in the order they came
+	fault    error     // why this replica must stop
+	noRoom   error     // why it takes no work for now
 
 	sender   sender
 	receiver receiver
@@ -72,6 +74,7 @@ type Answer struct {
 	Proposal epaxos.ProposalID
 	Result   []byte
 	Verdict  execution.Verdict // of a request of a session
+	Token    Token             // names all that the answer may show
 	Fast     bool
 	// Void: the epoch ended before the request was executed, and this replica may not propose it again. It has
 	// not been and will not be applied.
@@ -99,6 +102,9 @@ func New(config Config) (*Node, error) {
 		return nil, err
 	}
 	if err := n.begin(members); err != nil {
+		return nil, err
+	}
+	if err := n.loadSessions(); err != nil {
 		return nil, err
 	}
 	if err := n.replay(); err != nil {
@@ -211,6 +217,8 @@ func (n *Node) Propose(now time.Duration, id epaxos.ProposalID, request epaxos.R
 		return ErrNoRoom
 	case n.ahead > n.members.Epoch:
 		return ErrBehind
+	case request.Opens() && len(n.sessions.open) >= SessionsMax:
+		return ErrSessions
 	}
 	return n.core.Propose(n.now, id, request, f)
 }
@@ -253,6 +261,7 @@ func (n *Node) Tick(now time.Duration) {
 			n.core.Blocked(n.now, blocked)
 		}
 		n.core.Tick(n.now)
+		n.expireSessions()
 	}
 	n.considerCompaction()
 }

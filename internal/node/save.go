@@ -116,6 +116,7 @@ func (n *Node) takeReady() {
 	p.Learned = joined(p.Learned, ready.Learned)
 	p.Committed = joined(p.Committed, ready.Committed)
 	p.Led = joined(p.Led, ready.Led)
+	n.pointReads(ready.Reads)
 }
 
 // joined keeps what waits over several turns in memory of its own; what is done with in its turn

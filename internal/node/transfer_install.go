@@ -173,7 +173,9 @@ func (n *Node) enter(members wire.Members, votes bool, answers []Answer) ([]Answ
 	if n.core != nil {
 		for _, u := range n.core.End(n.now, n.ended) {
 			for _, proposal := range u.Proposals {
-				answers = append(answers, Answer{Proposal: proposal, Unknown: true})
+				if proposal&ownProposal == 0 {
+					answers = append(answers, Answer{Proposal: proposal, Unknown: true})
+				}
 			}
 		}
 	}
@@ -188,6 +190,11 @@ func (n *Node) enter(members wire.Members, votes bool, answers []Answer) ([]Answ
 	if n.role != Learner {
 		n.receiver.position = nil
 	}
+	if err := n.loadSessions(); err != nil {
+		n.fault = fmt.Errorf("read the sessions: %w", err)
+		return answers, n.fault
+	}
+	answers = append(answers, n.moveReads()...)
 	n.judge()
 	if n.admitted {
 		for _, p := range n.peers {
