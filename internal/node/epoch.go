@@ -199,6 +199,8 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 	if err := n.flush(true); err != nil {
 		return answers, n.settle(err)
 	}
+	n.pinBoundary(n.next.Epoch)
+	n.receiver.position = nil
 	old, marks := n.core, n.core.Watermarks()
 	left := old.End(n.now, n.ended)
 	n.former = former{
@@ -257,6 +259,9 @@ func (n *Node) step(p *peer, m epaxos.Message) {
 		p.decided = m.Decided
 		return
 	default:
+	}
+	if n.hearTransfer(p, m) {
+		return
 	}
 	switch {
 	case !n.admitted || n.next != nil:
