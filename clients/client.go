@@ -19,7 +19,7 @@ import (
 )
 
 // endpointsMax bounds the endpoints learnt from replicas.
-const endpointsMax = 2 * epaxos.VotersMax
+const endpointsMax = wire.MembersMax
 
 // Client is a connection to every replica of one cluster. It sends operations to the nearest that
 // is well. Its methods are safe for concurrent use.
@@ -41,8 +41,10 @@ type Client struct {
 	closed   bool
 	cluster  [16]byte // all zero until known
 	links    []*link
-	sessions []*session // at most one per replica
+	sessions []*session // at most one per replica; with members only
+	leaving  []*session // with former members, until their last answer
 	members  []wire.MemberInfo
+	epoch    epaxos.Epoch // of members, the latest heard of; 0 is unknown
 	selector selector
 	waiting  []*Future // queued operations that no session has
 
@@ -92,7 +94,7 @@ func Dial(ctx context.Context, endpoints []string, opts ...Option) (*Client, err
 	c.ctx, c.stop = context.WithCancelCause(context.Background())
 	c.mu.Lock()
 	for _, endpoint := range endpoints {
-		c.addLink(endpoint)
+		c.addLink(endpoint, true)
 	}
 	c.mu.Unlock()
 	c.wg.Add(1)
@@ -142,7 +144,7 @@ func (c *Client) Close() error {
 	}
 	c.closed = true
 	c.current.Store(nil)
-	waiting, sessions := c.waiting, slices.Clone(c.sessions)
+	waiting, sessions := c.waiting, slices.Concat(c.sessions, c.leaving)
 	c.waiting = nil
 	c.mu.Unlock()
 
@@ -218,6 +220,7 @@ type ReplicaInfo struct {
 	Name     string        // region or site
 	RTT      time.Duration // smoothed round trip
 	Draining bool
+	Learner  bool // serves no operations but those that name it
 	Current  bool // serves the operations that name no replica
 }
 
@@ -229,7 +232,7 @@ func (c *Client) Replicas() []ReplicaInfo {
 	for i := range c.selector.standings {
 		st := &c.selector.standings[i]
 		info := ReplicaInfo{
-			Replica: st.replica, RTT: st.rtt, Draining: st.draining,
+			Replica: st.replica, RTT: st.rtt, Draining: st.draining, Learner: st.learner,
 			Current: st.replica == c.selector.current,
 		}
 		for _, m := range c.members {

@@ -9,9 +9,22 @@
 //	_, err = client.Put(ctx, "colour", []byte("blue"))
 //	result, err := client.Get(ctx, "colour")
 //
-// One endpoint is enough: the replicas tell the others. Get, Put, Delete, Increment, the
-// compare-and-sets and Txn speak to the bundled key-value machine; Do, Query, Submit and Start
-// carry any payload to any other state machine.
+// One endpoint is enough: the replicas tell the others. Get, Put, Range, Txn and their like speak to the
+// bundled key-value machine; Do, Query, Submit and Start carry any payload to any other state machine.
+//
+// # The key-value machine
+//
+// Operations interfere if they touch a key in common, and not both only read, or both only add (Client.Add).
+// A range touches every key in it, whether it exists or not. An operation takes one round trip to the
+// nearest quorum if nothing that interferes is under way in another place; otherwise it takes a second, and
+// waits for the others.
+//
+// Each key has a version, which counts its changes and survives deletes. So no version of a key comes twice,
+// and a compare by version says that nothing at all has happened to the key since. What that costs for keys
+// that are deleted and never used again, Client.Forget gives back.
+//
+// Keys have up to 4 KiB, values 256 KiB, transactions 128 conditions and 128 operations in each branch. What
+// one operation answers is bounded by 512 KiB; ranges beyond it come in pages.
 //
 // # Promises
 //
@@ -41,6 +54,14 @@
 // change the state stay there: their answer may still come. All of them are probed on, and taken
 // back under the same rules when they are well again.
 //
+// # Members come and go
+//
+// Replicas tell their clients of each change of the membership, with its epoch. The client connects
+// to new members, which the cluster's authority vouches for, and leaves former ones: what it has not
+// sent there, or only reads, goes elsewhere at once; what was sent is answered there, done or "not
+// applied", and the latter is tried elsewhere. So a change of the membership fails no operation, as long
+// as the former member lives to answer. Endpoints given to Dial are remembered as a last resort.
+//
 // # Threads
 //
 // All methods are safe for concurrent use. A client runs two goroutines of its own per replica,
@@ -51,8 +72,8 @@
 // # What is absent
 //
 // Sessions, and with them exactly-once retries, are not there yet: so unknown outcomes are
-// reported and left to the caller. A compare-and-set by version is safe to repeat as long
-// as nobody deletes the key, because a key that is created again counts its versions from 1.
-// There are no session, stale or snapshot reads: Get is a command like any other. Endpoints of
-// replicas that left the cluster are tried, every few seconds, until the client is closed.
+// reported and left to the caller. A compare-and-set by a version other than 0 is safe to
+// repeat: at most one copy finds that version.
+// There are no session, stale or snapshot reads: Get is a command like any other, and learners are
+// asked for nothing.
 package clients

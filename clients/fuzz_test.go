@@ -22,6 +22,9 @@ func newFuzzedSession(stream []byte) (*session, []*Future) {
 		slots:   make(chan struct{}, futures), poke: make(chan struct{}, 1),
 		selector: newSelector(Policy{}), firstUp: newGate(), hopeless: newGate(), links: make([]*link, endpointsMax),
 	}
+	for i := range c.links {
+		c.links[i] = &link{client: c, woken: make(chan struct{}, 1)}
+	}
 	c.log = slog.New(slog.DiscardHandler)
 	s := &session{
 		client: c, frames: newFrames(bytes.NewReader(stream)), hello: wire.ServerHello{Replica: 1, Format: 1},
@@ -67,6 +70,14 @@ func FuzzRead(f *testing.F) {
 		{
 			hello(wire.ServerHello{Replica: 1, Format: 1, Draining: true, Members: []wire.MemberInfo{{Replica: 2, Endpoint: "b:1"}}}),
 			hello(wire.ServerHello{Replica: 2, Format: 1}),
+		},
+		{
+			hello(wire.ServerHello{Replica: 1, Format: 1, Epoch: 3, Members: []wire.MemberInfo{
+				{Replica: 1, Endpoint: "a:1", Role: wire.RoleLearner}, {Replica: 2, Endpoint: "b:1"},
+			}}),
+			hello(wire.ServerHello{Replica: 1, Format: 1, Epoch: 2, Members: []wire.MemberInfo{{Replica: 1, Endpoint: "a:1"}}}),
+			hello(wire.ServerHello{Replica: 1, Format: 1, Epoch: 4, Members: []wire.MemberInfo{{Replica: 2, Endpoint: "b:1"}}}),
+			answer(wire.ClientResponse{ID: 1, Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Replica: 1}),
 		},
 		{func(b []byte) []byte {
 			return wire.AppendClientRequest(b, &wire.ClientRequest{ID: 1, Kind: wire.RequestPing})

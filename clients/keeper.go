@@ -98,6 +98,7 @@ func (c *Client) tick(watches map[*session]*watch, now time.Time, full bool) {
 		}
 		c.inspect(s, w, s.sweep(now, full), now)
 	}
+	c.finishLeaving(now, full)
 	c.mu.Lock()
 	c.reselect(now)
 	c.mu.Unlock()
@@ -198,37 +199,53 @@ func (c *Client) reselect(now time.Time) {
 	}
 }
 
-// attach makes a session available, or returns the one that the replica has already.
-func (c *Client) attach(s *session) (other *session) {
+// attach makes a session available. It returns the one that the replica has already, if any, and no
+// error, or why the replica is of no use.
+func (c *Client) attach(l *link, s *session) (other *session, err error) {
 	now := time.Now()
+	replica := s.hello.Replica
 	c.mu.Lock()
+	l.replica = replica
 	if c.closed {
 		c.mu.Unlock()
-		s.abort(ErrClosed)
-		return nil
+		return nil, ErrClosed
 	}
-	if other := c.session(s.hello.Replica); other != nil {
-		c.mu.Unlock()
-		return other
+	former := c.learn(&s.hello)
+	other = c.session(replica)
+	switch {
+	case !c.isMember(replica):
+		err = errLeft
+	case other == nil:
+		c.sessions = append(c.sessions, s)
+		c.selector.up(replica)
+		c.selector.serves(replica, c.votes(replica))
+		c.selector.observe(replica, s.helloIn)
+		c.selector.drain(replica, s.hello.Draining)
 	}
-	c.sessions = append(c.sessions, s)
-	c.selector.up(s.hello.Replica)
-	c.selector.observe(s.hello.Replica, s.helloIn)
-	c.selector.drain(s.hello.Replica, s.hello.Draining)
-	c.learn(s.hello.Members)
 	c.reselect(now)
 	c.mu.Unlock()
+	c.relieve(former)
+	if other != nil || err != nil {
+		return other, err
+	}
 	c.firstUp.open()
 	c.wakeKeeper()
-	return nil
+	return nil, nil
 }
 
 func (c *Client) detach(s *session) {
+	is := func(other *session) bool { return other == s }
 	c.mu.Lock()
-	if i := slices.Index(c.sessions, s); i >= 0 {
+	c.leaving = slices.DeleteFunc(c.leaving, is)
+	if i := slices.IndexFunc(c.sessions, is); i >= 0 {
 		c.sessions = slices.Delete(c.sessions, i, i+1)
 		c.selector.down(s.hello.Replica)
 		c.reselect(time.Now())
+	}
+	if len(c.sessions) == 0 {
+		for _, l := range c.links {
+			l.wake() // resting ones are wanted again
+		}
 	}
 	c.mu.Unlock()
 	c.wakeKeeper()
@@ -249,10 +266,11 @@ func (c *Client) greeted(s *session, hello *wire.ServerHello) {
 	c.mu.Lock()
 	if c.session(s.hello.Replica) == s {
 		c.selector.drain(s.hello.Replica, hello.Draining)
-		c.learn(hello.Members)
-		c.reselect(time.Now())
 	}
+	former := c.learn(hello)
+	c.reselect(time.Now())
 	c.mu.Unlock()
+	c.relieve(former)
 }
 
 // refused notes that a replica could not serve, so that the next operations need not find out.
@@ -262,31 +280,6 @@ func (c *Client) refused(replica epaxos.ReplicaID) {
 	c.selector.hold(replica, now)
 	c.reselect(now)
 	c.mu.Unlock()
-}
-
-// learn adds links to members not known yet. Links are never removed: hellos of different replicas
-// may be of different age, and an endpoint that answers no more costs one attempt every few
-// seconds. The caller holds mu.
-func (c *Client) learn(members []wire.MemberInfo) {
-	if len(members) > 0 {
-		c.members = slices.Clone(members)
-	}
-	for _, m := range members {
-		if m.Endpoint != "" && len(c.links) < endpointsMax {
-			c.addLink(m.Endpoint)
-		}
-	}
-}
-
-// addLink connects to an endpoint, unless it is known. The caller holds mu.
-func (c *Client) addLink(endpoint string) {
-	if c.closed || slices.ContainsFunc(c.links, func(l *link) bool { return l.endpoint == endpoint }) {
-		return
-	}
-	l := &link{client: c, endpoint: endpoint}
-	c.links = append(c.links, l)
-	c.wg.Add(1)
-	go l.run()
 }
 
 func (c *Client) linkFailed(l *link, err error, refused bool) {

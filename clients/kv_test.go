@@ -2,8 +2,8 @@ package clients_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,102 +11,38 @@ import (
 
 	"github.com/264bc8cf/epaxos/clients"
 	"github.com/264bc8cf/epaxos/clients/gateway"
+	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// table is a key-value machine without replication.
+// table is the key-value machine without replication.
 type table struct {
-	mu   sync.Mutex
-	rows map[string]row
+	mu    sync.Mutex
+	state *execution.State
 }
 
-type row struct {
-	value   []byte
-	version uint64
-}
+func newTable() *table { return &table{state: execution.NewState(nothing{})} }
 
-func newTable() *table { return &table{rows: make(map[string]row)} }
+// nothing is a disk without anything on it.
+type nothing struct{}
+
+func (nothing) Get([]byte) ([]byte, bool, error) { return nil, false, nil }
+
+func (nothing) Scan([]byte, []byte, func(key, value []byte) error) error { return nil }
 
 func (s *table) Propose(request gateway.Request, done func(gateway.Answer)) {
-	op, err := wire.DecodeOp(request.Payload)
+	footprint, err := execution.KV{}.Footprint(request.Payload)
 	if err != nil {
 		done(gateway.Answer{Code: wire.CodeInvalid, Outcome: wire.OutcomeNotApplied, Detail: err.Error()})
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	result := s.apply(&op)
-	done(gateway.Answer{
-		Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Fast: true, Result: wire.AppendResult(nil, &result),
-	})
-}
-
-func (s *table) apply(op *wire.Op) wire.Result {
-	key := string(op.Key)
-	old, found := s.rows[key]
-	switch op.Kind {
-	case wire.OpGet:
-		return wire.Result{Status: wire.OpOK, Found: found, Value: old.value, Version: old.version}
-	case wire.OpDelete:
-		delete(s.rows, key)
-		return wire.Result{Status: wire.OpOK, Found: found}
-	case wire.OpCompareAndSet:
-		if !s.holds(&op.Compares[0], op.Key) {
-			return wire.Result{Status: wire.OpCompareFailed, Found: found, Value: old.value, Version: old.version}
-		}
-	case wire.OpIncrement:
-		n, err := strconv.ParseInt(cmpOr(string(old.value), "0"), 10, 64)
-		if err != nil {
-			return wire.Result{Status: wire.OpWrongType, Found: found, Version: old.version}
-		}
-		sum := strconv.AppendInt(nil, n+op.Delta, 10)
-		s.rows[key] = row{sum, old.version + 1}
-		return wire.Result{Status: wire.OpOK, Found: true, Value: sum, Version: old.version + 1}
-	case wire.OpTxn:
-		return s.transact(op)
+	result, err := s.state.Run(execution.KV{}, footprint, request.Payload)
+	if err != nil {
+		panic(err)
 	}
-	s.rows[key] = row{op.Value, old.version + 1}
-	return wire.Result{Status: wire.OpOK, Found: true, Version: old.version + 1}
-}
-
-func (s *table) transact(op *wire.Op) wire.Result {
-	result := wire.Result{Status: wire.OpOK, Succeeded: true}
-	for i := range op.Compares {
-		result.Succeeded = result.Succeeded && s.holds(&op.Compares[i], op.Compares[i].Key)
-	}
-	ops := op.Then
-	if !result.Succeeded {
-		ops = op.Else
-	}
-	for i := range ops {
-		result.Results = append(result.Results, s.apply(&ops[i]))
-	}
-	return result
-}
-
-func (s *table) holds(c *wire.Compare, key []byte) bool {
-	have, found := s.rows[string(key)]
-	order := 0
-	if c.Target == wire.CompareValue {
-		if !found {
-			return c.Relation == wire.NotEqual
-		}
-		order = bytes.Compare(have.value, c.Value)
-	} else if have.version != c.Version {
-		order = -1
-		if have.version > c.Version {
-			order = 1
-		}
-	}
-	return c.Relation == wire.Equal && order == 0 || c.Relation == wire.NotEqual && order != 0 ||
-		c.Relation == wire.Less && order < 0 || c.Relation == wire.Greater && order > 0
-}
-
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
+	done(gateway.Answer{Code: wire.CodeOK, Outcome: wire.OutcomeApplied, Fast: true, Result: result})
 }
 
 // keyValue returns a client of a replica that runs a table.
@@ -139,12 +75,28 @@ func TestKeyValue(t *testing.T) {
 				clients.Result{Succeeded: true, Found: true, Version: 2, Value: []byte("c")}},
 			{"put", func() (clients.Result, error) { return c.Put(ctx, "k", []byte("d")) },
 				clients.Result{Succeeded: true, Found: true, Version: 3}},
+			{"append", func() (clients.Result, error) { return c.Append(ctx, "k", []byte("e")) },
+				clients.Result{Succeeded: true, Found: true, Version: 4}},
+			{"swap", func() (clients.Result, error) { return c.Swap(ctx, "k", []byte("f")) },
+				clients.Result{Succeeded: true, Found: true, Version: 5, Value: []byte("de")}},
+			{"create what exists", func() (clients.Result, error) { return c.PutIfAbsent(ctx, "k", []byte("g")) },
+				clients.Result{Found: true, Version: 5, Value: []byte("f")}},
 			{"delete", func() (clients.Result, error) { return c.Delete(ctx, "k") },
-				clients.Result{Succeeded: true, Found: true}},
+				clients.Result{Succeeded: true, Found: true, Version: 6}},
 			{"delete again", func() (clients.Result, error) { return c.Delete(ctx, "k") },
 				clients.Result{Succeeded: true}},
-			{"count", func() (clients.Result, error) { return c.Increment(ctx, "n", -5) },
-				clients.Result{Succeeded: true, Found: true, Version: 1, Value: []byte("-5")}},
+			{"take nothing", func() (clients.Result, error) { return c.Take(ctx, "k") },
+				clients.Result{Succeeded: true}},
+			{"create anew", func() (clients.Result, error) { return c.PutIfAbsent(ctx, "k", []byte("h")) },
+				clients.Result{Succeeded: true, Found: true, Version: 7}},
+			{"take", func() (clients.Result, error) { return c.Take(ctx, "k") },
+				clients.Result{Succeeded: true, Found: true, Version: 8, Value: []byte("h")}},
+			{"swap nothing", func() (clients.Result, error) { return c.Swap(ctx, "k", []byte("i")) },
+				clients.Result{Succeeded: true, Version: 9}},
+			{"add", func() (clients.Result, error) { return c.Add(ctx, "n", -2) },
+				clients.Result{Succeeded: true, Found: true}},
+			{"count", func() (clients.Result, error) { return c.Increment(ctx, "n", -3) },
+				clients.Result{Succeeded: true, Found: true, Version: 2, Value: []byte("-5")}},
 		}
 		for _, step := range steps {
 			got, err := step.do()
@@ -174,10 +126,12 @@ func TestWrongType(t *testing.T) {
 		if _, err := c.Put(t.Context(), "k", []byte("word")); err != nil {
 			t.Fatal(err)
 		}
-		_, err := c.Increment(t.Context(), "k", 1)
-		wantError(t, err, clients.CodeInvalid, clients.NotApplied)
-		if !errors.Is(err, clients.ErrWrongType) || !errors.Is(err, clients.ErrInvalid) {
-			t.Errorf("error %v", err)
+		for _, add := range []func(context.Context, string, int64) (clients.Result, error){c.Increment, c.Add} {
+			_, err := add(t.Context(), "k", 1)
+			wantError(t, err, clients.CodeInvalid, clients.NotApplied)
+			if !errors.Is(err, clients.ErrWrongType) || !errors.Is(err, clients.ErrInvalid) {
+				t.Errorf("error %v", err)
+			}
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/264bc8cf/epaxos/clients/internal/protocol"
+	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -25,29 +26,53 @@ const (
 	helloTimeout = 5 * time.Second
 )
 
-// link keeps one connection to one endpoint, for as long as the client lives.
+// link keeps one connection to one endpoint, for as long as the client lives, or until the endpoint
+// turns out to be that of a former member.
 type link struct {
 	client   *Client
 	endpoint string
+	given    bool // to Dial, and not learnt from a replica
 	attempts int
+	woken    chan struct{} // holds a token when its prospect may have changed
 
 	// Under the client's mu.
-	refused bool  // the last attempt failed in a way that the next will, too
-	lastErr error // of the last attempt
+	refused bool             // the last attempt failed in a way that the next will, too
+	lastErr error            // of the last attempt
+	replica epaxos.ReplicaID // last reached, 0 if none
+}
+
+// wake ends a pause between attempts.
+func (l *link) wake() {
+	select {
+	case l.woken <- struct{}{}:
+	default:
+	}
 }
 
 // run dials, serves the connection until it ends, and dials again, ever slower while it fails.
 func (l *link) run() {
 	defer l.client.wg.Done()
+	defer l.client.dropLink(l)
 	pause := redialMin
 	for l.client.ctx.Err() == nil {
+		switch l.client.prospect(l) {
+		case linkUseless:
+			return
+		case linkResting:
+			if !l.rest() {
+				return
+			}
+			continue
+		}
 		s, err := l.connect()
 		switch {
 		case err == nil:
-			pause = redialMin
 			l.client.log.Info("connected", "endpoint", l.endpoint, "replica", s.hello.Replica)
 			err = l.serve(s)
 			l.client.log.Info("connection ended", "endpoint", l.endpoint, "reason", err)
+			if !errors.Is(err, errLeft) {
+				pause = redialMin
+			}
 		case permanent(err):
 			pause = redialRefused
 			l.client.linkFailed(l, err, true)
@@ -62,12 +87,29 @@ func (l *link) run() {
 }
 
 // sleep waits for between half of pause and all of it, so that the clients of a restarted replica
-// do not all come back at once. It returns false if the client is closed.
+// do not all come back at once; less if the link has become useless. It returns false if the client
+// is closed.
 func (l *link) sleep(pause time.Duration) bool {
 	timer := time.NewTimer(pause/2 + rand.N(pause/2))
 	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-l.woken:
+			if l.client.prospect(l) == linkUseless {
+				return true
+			}
+		case <-l.client.ctx.Done():
+			return false
+		}
+	}
+}
+
+// rest waits until the prospect may have changed. It returns false if the client is closed.
+func (l *link) rest() bool {
 	select {
-	case <-timer.C:
+	case <-l.woken:
 		return true
 	case <-l.client.ctx.Done():
 		return false
@@ -77,7 +119,11 @@ func (l *link) sleep(pause time.Duration) bool {
 // serve runs a session to its end. If the replica is connected already, by another name of its
 // endpoint, it waits for that connection's end instead.
 func (l *link) serve(s *session) error {
-	other := l.client.attach(s)
+	other, err := l.client.attach(l, s)
+	if err != nil {
+		s.abort(err)
+		return err
+	}
 	if other != nil {
 		s.abort(errors.New("connected to this replica twice"))
 		select {
@@ -88,7 +134,7 @@ func (l *link) serve(s *session) error {
 	}
 	l.client.wg.Add(1)
 	go s.write()
-	err := s.read()
+	err = s.read()
 	if l.client.ctx.Err() != nil {
 		err = ErrClosed
 	}

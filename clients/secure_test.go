@@ -14,27 +14,42 @@ import (
 	"github.com/264bc8cf/epaxos/clients/gateway"
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/transport"
 )
 
-// serveSecurely runs a gateway behind the replica's real port: the transport's socket and the
-// cluster's own certificates.
-func serveSecurely(t *testing.T) *identity.Cluster {
+// serveSecurely runs replica 1 of a new cluster.
+func serveSecurely(t *testing.T) (*identity.Cluster, *gateway.Gateway) {
+	t.Helper()
+	packets := listenUDP(t)
+	secrets, err := identity.NewCluster([]string{packets.LocalAddr().String()}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secrets, serveReplica(t, secrets, secrets.Replicas[0], packets)
+}
+
+func listenUDP(t *testing.T) *net.UDPConn {
 	t.Helper()
 	packets, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, err := identity.NewCluster([]string{packets.LocalAddr().String()}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	members, err := identity.NewMembers(secrets.ID, secrets.Members)
+	return packets
+}
+
+// serveReplica runs a gateway behind a replica's real port: the transport's socket and the cluster's own
+// certificates.
+func serveReplica(
+	t *testing.T, secrets *identity.Cluster, credential *identity.Credential, packets *net.UDPConn,
+) *gateway.Gateway {
+	t.Helper()
+	members, err := identity.NewMembers(secrets.ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	host, err := transport.NewHost(transport.Config{
-		Self: 1, Conn: packets, Credential: secrets.Replicas[0], Members: members,
+		Self: credential.Name.Replica, Conn: packets, Credential: credential, Members: members,
 		Hello:      func(epaxos.ReplicaID) []byte { return nil },
 		CheckHello: func(epaxos.ReplicaID, []byte) error { return nil },
 		Receive:    func(epaxos.ReplicaID, []byte) {},
@@ -42,7 +57,7 @@ func serveSecurely(t *testing.T) *identity.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := gateway.New(gateway.Config{Proposer: instant{}, Cluster: secrets.ID, Replica: 1})
+	g := gateway.New(gateway.Config{Proposer: instant{}, Cluster: secrets.ID, Replica: credential.Name.Replica})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -60,11 +75,11 @@ func serveSecurely(t *testing.T) *identity.Cluster {
 		}
 		wg.Wait()
 	})
-	return secrets
+	return g
 }
 
 func TestCertificatesOfTheCluster(t *testing.T) {
-	secrets := serveSecurely(t)
+	secrets, gate := serveSecurely(t)
 	credential, err := secrets.Authority.IssueClient("tester", time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -78,10 +93,24 @@ func TestCertificatesOfTheCluster(t *testing.T) {
 	if reply, err := c.Do(t.Context(), []byte("command")); err != nil || reply.Replica != 1 {
 		t.Errorf("%+v, %v", reply, err)
 	}
+	// A replica that joins later is not in any profile: the authority vouches for it.
+	late, err := secrets.Authority.IssueReplica(9, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets := listenUDP(t)
+	serveReplica(t, secrets, late, packets)
+	gate.SetMembers(2, []wire.MemberInfo{
+		{Replica: 1, Endpoint: secrets.Members[0].Addr}, {Replica: 9, Endpoint: packets.LocalAddr().String()},
+	})
+	reply, err := c.Start(t.Context(), clients.Request{Payload: []byte("command"), Replica: 9}).Wait()
+	if err != nil || reply.Replica != 9 {
+		t.Errorf("%+v, %v", reply, err)
+	}
 }
 
 func TestCertificatesOfAnotherClusterAreRefusedAtOnce(t *testing.T) {
-	secrets := serveSecurely(t)
+	secrets, _ := serveSecurely(t)
 	foreign, err := identity.NewAuthority(secrets.ID, time.Now())
 	if err != nil {
 		t.Fatal(err)

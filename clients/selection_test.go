@@ -1,7 +1,9 @@
 package clients_test
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,6 +93,37 @@ func TestADrainingReplicaRefusesWhatIsOnItsWay(t *testing.T) {
 		w, c := settled(t)
 		w.replicas[1].gate.SetDraining(true)
 		wantServer(t, c, 2) // refused by 1, sent again by itself
+	})
+}
+
+// A replica that drains and then stops, as at each restart for an upgrade, fails no operation: what was on
+// its way when the client was told is refused there, and done elsewhere.
+func TestAGracefulStopFailsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100*ms, 50*ms)
+		c := w.dial()
+		time.Sleep(5 * time.Second)
+		wantServer(t, c, 2)
+		var workers sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for k := range 16 {
+			workers.Go(func() {
+				for ctx.Err() == nil {
+					if _, err := c.Do(t.Context(), []byte("write")); err != nil {
+						t.Errorf("worker %d: %v", k, err)
+					}
+					time.Sleep(time.Duration(k) * ms)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		if err := w.replicas[2].gate.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		w.replicas[2].stop()
+		time.Sleep(time.Second)
+		cancel()
+		workers.Wait()
 	})
 }
 

@@ -56,6 +56,7 @@ type standing struct {
 	rtt       time.Duration // smoothed over the samples; 0 before the first
 	waiting   time.Duration // how long the open probe has been without an answer
 	draining  bool
+	learner   bool      // executes what others decide: never chosen
 	heldUntil time.Time // requests failed here; not used before
 	holds     int       // consecutive ones
 	nearer    int       // consecutive probes at which it was clearly nearer than current
@@ -96,6 +97,16 @@ func (s *selector) down(replica epaxos.ReplicaID) {
 func (s *selector) drain(replica epaxos.ReplicaID, draining bool) {
 	if st := s.at(replica); st != nil {
 		st.draining = draining
+	}
+}
+
+// serves notes whether the replica takes part in agreeing.
+func (s *selector) serves(replica epaxos.ReplicaID, votes bool) {
+	if st := s.at(replica); st != nil {
+		st.learner = !votes
+	}
+	if !votes && s.current == replica {
+		s.current = 0
 	}
 }
 
@@ -172,7 +183,7 @@ func (s *selector) clearlyNearer(st, current *standing) bool {
 // already: a probe without an answer is news, too.
 func (st *standing) distance() time.Duration { return max(st.rtt, st.waiting) }
 
-// choose returns the replica to use now, 0 if none is connected.
+// choose returns the replica to use now, 0 if no voter is connected.
 //
 // A current replica that is well is left only for one that was clearly nearer for Rounds probes;
 // one that is not well is left at once. If none is well the least bad one serves, since a wrong
@@ -183,7 +194,7 @@ func (s *selector) choose(now time.Time) epaxos.ReplicaID {
 	var best *standing
 	for i := range s.standings {
 		st := &s.standings[i]
-		if currentIsWell && st != current && (s.badness(st, now) > 0 || st.nearer < s.policy.Rounds) {
+		if st.learner || currentIsWell && st != current && (s.badness(st, now) > 0 || st.nearer < s.policy.Rounds) {
 			continue
 		}
 		if best == nil || s.less(st, best, now) {
@@ -206,7 +217,7 @@ func (s *selector) alternative(avoid epaxos.ReplicaID, now time.Time) epaxos.Rep
 	var best *standing
 	for i := range s.standings {
 		st := &s.standings[i]
-		if st.replica == avoid || s.badness(st, now) > 0 {
+		if st.learner || st.replica == avoid || s.badness(st, now) > 0 {
 			continue
 		}
 		if best == nil || s.less(st, best, now) {

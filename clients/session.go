@@ -355,6 +355,21 @@ func (s *session) evacuate() []*Future {
 // abort ends the session. The first reason given is the one told.
 func (s *session) abort(reason error) {
 	s.mu.Lock()
+	s.end(reason)
+}
+
+// endIfIdle ends the session unless something is queued or open.
+func (s *session) endIfIdle(reason error) {
+	s.mu.Lock()
+	if len(s.queue)+len(s.open) > 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.end(reason)
+}
+
+// end is called with mu held, and releases it.
+func (s *session) end(reason error) {
 	if s.dead {
 		s.mu.Unlock()
 		return

@@ -1,5 +1,7 @@
 package epaxos
 
+import "math"
+
 // Mode says how a command touches a part of the state.
 type Mode uint8
 
@@ -56,6 +58,16 @@ type Request struct {
 	Number  uint64
 	Payload []byte
 }
+
+// OpenSession is the number of a request without a session that asks for one. The session's id is that of the
+// instance, so it is never chosen by a client and never used again.
+const OpenSession = math.MaxUint64
+
+// Opens reports whether the request asks for a session.
+func (r *Request) Opens() bool { return r.Session.IsZero() && r.Number == OpenSession }
+
+// opens reports whether the footprint of the command depends on its instance.
+func (c *Command) opens() bool { return len(c.Requests) == 1 && c.Requests[0].Opens() }
 
 // Command is what one instance decides: requests that execute one after the other, and the union
 // of their footprints. Commands are immutable once proposed and are shared freely.

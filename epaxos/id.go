@@ -2,6 +2,7 @@ package epaxos
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -28,6 +29,26 @@ func (id InstanceID) String() string {
 		return fmt.Sprintf("e%d:%d.%d", id.Epoch, id.Replica, id.Slot)
 	}
 	return fmt.Sprintf("%d.%d", id.Replica, id.Slot)
+}
+
+// Key is a name of id for indices: 16 bytes, ordered by epoch, replica and slot.
+func (id InstanceID) Key() string {
+	b := make([]byte, 0, 16)
+	b = binary.BigEndian.AppendUint32(b, uint32(id.Epoch))
+	b = binary.BigEndian.AppendUint32(b, uint32(id.Replica))
+	return string(binary.BigEndian.AppendUint64(b, uint64(id.Slot)))
+}
+
+// ParseInstanceKey is the opposite of Key. It reports whether key is one.
+func ParseInstanceKey(key string) (InstanceID, bool) {
+	if len(key) != 16 {
+		return InstanceID{}, false
+	}
+	b := []byte(key)
+	return InstanceID{
+		Epoch: Epoch(binary.BigEndian.Uint32(b)), Replica: ReplicaID(binary.BigEndian.Uint32(b[4:])),
+		Slot: Slot(binary.BigEndian.Uint64(b[8:])),
+	}, true
 }
 
 // IsZero reports whether id names no instance.

@@ -12,6 +12,16 @@ func (r *Replica) lead(command *Command, proposals []ProposalID) {
 	}
 	id := InstanceID{Epoch: r.members.Epoch, Replica: r.id, Slot: r.nextSlot}
 	r.nextSlot++
+	if command.opens() {
+		// Whatever is asked of the session comes after what opens it, on every replica (rule O4).
+		named := &Command{
+			Requests:  command.Requests,
+			Footprint: Footprint{{Mode: Write, Space: SpaceSession, Key: id.Key()}},
+		}
+		r.admission.reserve(named)
+		r.admission.release(command)
+		command = named
+	}
 	in := r.instance(id, r.column)
 	in.initial = make(Dependencies, r.members.N())
 	r.index.Raise(command.Footprint, in.initial)

@@ -41,6 +41,10 @@ func TestRanges(t *testing.T) {
 		{deleteRange("a", "a3"), `ok v0 "" none`},
 		{put("a2", "third life"), `ok v4 ""`},
 		{readRange("", ""), `ok v0 "" none a2=third life@4 a3=of a3@1 2 keys`},
+		{limited(forgetRange("", ""), 1, 0), `ok v0 "" none 1 keys next b`}, // a1
+		{put("a1", "anew"), `ok v1 ""`},
+		{forgetRange("", ""), `ok v0 "" none 1 keys`}, // b
+		{put("a2", "goes on"), `ok v5 ""`},
 	} {
 		if got := short(b.do(step.op)); got != step.want {
 			t.Errorf("step %d: got %s, want %s", i, got, step.want)
@@ -83,7 +87,8 @@ func TestRangesInTransactions(t *testing.T) {
 	b := newKV(t)
 	b.do(put("a", "1"))
 	got := b.do(wire.Op{Kind: wire.OpTxn, Then: []wire.Op{
-		put("b", "2"), readRange("", ""), deleteRange("a", "b"), put("c", "3"), readRange("a", ""), add("n", 2), readRange("n", ""),
+		put("b", "2"), readRange("", ""), deleteRange("a", "b"), put("c", "3"), readRange("a", ""),
+		add("n", 2), readRange("n", ""),
 	}})
 	want := []string{
 		`ok v1 ""`, `ok v0 "" none a=1@1 b=2@1 2 keys`, `ok v0 "" none 1 keys`, `ok v1 ""`,
@@ -126,8 +131,10 @@ func TestRangeAnswersAreBounded(t *testing.T) {
 	// All operations of a transaction share one budget.
 	got := b.do(wire.Op{Kind: wire.OpTxn, Then: []wire.Op{get("k0"), readRange("k", "l"), get("k1")}})
 	first, pairs, last := got.Results[0], got.Results[1], got.Results[2]
-	if len(first.Value) != wire.ValueMax || len(pairs.Pairs) != 0 || string(pairs.Next) != "k0" || len(last.Value) != wire.ValueMax {
-		t.Errorf("%d bytes, then %d pairs and next %s, then %d bytes", len(first.Value), len(pairs.Pairs), pairs.Next, len(last.Value))
+	if len(first.Value) != wire.ValueMax || len(pairs.Pairs) != 0 || string(pairs.Next) != "k0" ||
+		len(last.Value) != wire.ValueMax {
+		t.Errorf("%d bytes, then %d pairs and next %s, then %d bytes",
+			len(first.Value), len(pairs.Pairs), pairs.Next, len(last.Value))
 	}
 }
 
@@ -151,8 +158,15 @@ func TestRangeWorkIsBounded(t *testing.T) {
 	if got := b.do(txn); got.Status != wire.OpLimited || got.Results != nil {
 		t.Errorf("a condition that cannot be decided: %+v", got)
 	}
-	if got := b.do(wire.Op{Kind: wire.OpTxn, Then: []wire.Op{get("then"), get("else")}}); got.Results[0].Found || got.Results[1].Found {
-		t.Error("it carried out a branch")
+	for _, branch := range []string{"then", "else"} {
+		if b.do(get(branch)).Found {
+			t.Errorf("it carried out %s", branch)
+		}
+	}
+	most := wire.GrowthMax / (deleteBytes + len("k00000"))
+	got := b.do(forgetRange("k1", ""))
+	if got.Count != uint64(most) || string(got.Next) != fmt.Sprintf("k%05d", 10_000+most) {
+		t.Errorf("forgot %d, next %s, want %d", got.Count, got.Next, most)
 	}
 }
 

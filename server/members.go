@@ -78,7 +78,7 @@ func (s *Server) tellNetwork() {
 	if err != nil { // admission has checked what this needs, so a change by another program must have passed
 		s.log.Error("the network does not follow the members; correct them by another change", "error", err)
 	}
-	s.gateway.SetMembers(s.followed.members.Infos())
+	s.gateway.SetMembers(s.followed.members.Epoch, s.followed.members.Infos())
 	s.gateway.SetDraining(s.drains())
 }
 

@@ -115,7 +115,7 @@ func TestBlockedBulkHoldsBackOnlyItself(t *testing.T) {
 		<-one.ups
 		chunk := make([]byte, chunkBytes)
 		sent := int64(0)
-		for range 120 {
+		for range 40 {
 			for ; one.SendBulk(2, chunk); sent++ {
 			}
 			time.Sleep(time.Second)

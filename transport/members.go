@@ -13,8 +13,8 @@ import (
 // changes once it is stored: whoever has loaded one sees one membership.
 type roster struct {
 	members  *identity.Members
-	peers    map[epaxos.ReplicaID]*peer             // every member but this replica
-	departed map[epaxos.ReplicaID]*identity.Members // the membership that removed it, while this host ran
+	peers    map[epaxos.ReplicaID]*peer        // every member but this replica
+	departed map[epaxos.ReplicaID]epaxos.Epoch // in which it was removed, while this host ran
 }
 
 // Members is the membership that the host follows.
@@ -69,10 +69,10 @@ func (h *Host) follow(before *roster, members *identity.Members) *roster {
 		members: members, peers: make(map[epaxos.ReplicaID]*peer), departed: maps.Clone(before.departed),
 	}
 	if after.departed == nil {
-		after.departed = make(map[epaxos.ReplicaID]*identity.Members)
+		after.departed = make(map[epaxos.ReplicaID]epaxos.Epoch)
 	}
 	for id := range before.peers {
-		after.departed[id] = members
+		after.departed[id] = members.Epoch()
 	}
 	for _, member := range members.All() {
 		delete(after.departed, member.Replica)
@@ -100,10 +100,10 @@ func (r *roster) dismissal(id epaxos.ReplicaID) dismissal {
 // refusal is what a replica is told that is no member. unknown says why it is none, should nothing
 // better be known.
 func (r *roster) refusal(id epaxos.ReplicaID, unknown error) dismissal {
-	by, departed := r.departed[id]
+	epoch, departed := r.departed[id]
 	switch {
-	case departed && by.Epoch() != 0:
-		return dismissal{CloseRemoved, fmt.Sprintf("replica %d was removed in epoch %d", id, by.Epoch())}
+	case departed && epoch != 0:
+		return dismissal{CloseRemoved, fmt.Sprintf("replica %d was removed in epoch %d", id, epoch)}
 	case departed:
 		return dismissal{CloseRemoved, fmt.Sprintf("replica %d was removed", id)}
 	case errors.Is(unknown, identity.ErrFormerMember):

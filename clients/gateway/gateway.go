@@ -52,6 +52,7 @@ type Config struct {
 	Cluster  [16]byte
 	Replica  epaxos.ReplicaID
 	Members  []wire.MemberInfo
+	Epoch    epaxos.Epoch // of Members; 0 is unknown, and then clients never forget a replica
 	// Status returns the replica's view of itself as JSON. It is called by the goroutine that
 	// reads a client's requests, so it must be quick. Nil: status requests are refused.
 	Status func() []byte
@@ -102,13 +103,14 @@ type Gateway struct {
 	mu      sync.Mutex
 	closed  bool
 	members []wire.MemberInfo
+	epoch   epaxos.Epoch // of members
 	conns   map[*conn]struct{}
 }
 
 // New makes a gateway and starts its one timer goroutine. Close ends it.
 func New(config Config) *Gateway {
 	g := &Gateway{
-		config: config.withDefaults(), members: slices.Clone(config.Members),
+		config: config.withDefaults(), members: slices.Clone(config.Members), epoch: config.Epoch,
 		stop: make(chan struct{}), busy: make(chan struct{}, 1), conns: make(map[*conn]struct{}),
 	}
 	g.wg.Add(1)
@@ -149,12 +151,19 @@ func (g *Gateway) admit(c *conn) (quic.ApplicationErrorCode, error) {
 	return 0, nil
 }
 
-// SetMembers tells all clients of a changed membership.
-func (g *Gateway) SetMembers(members []wire.MemberInfo) {
+// SetMembers tells all clients, those connected and those to come, of the membership of an epoch: they
+// connect to new members and leave former ones, which may be this replica. It changes nothing if the
+// epoch is one before that of the present members, or they are the same.
+func (g *Gateway) SetMembers(epoch epaxos.Epoch, members []wire.MemberInfo) {
 	g.mu.Lock()
-	g.members = slices.Clone(members)
+	changed := epoch > g.epoch || epoch == g.epoch && !slices.Equal(members, g.members)
+	if changed {
+		g.epoch, g.members = epoch, slices.Clone(members)
+	}
 	g.mu.Unlock()
-	g.greetAll()
+	if changed {
+		g.greetAll()
+	}
 }
 
 // SetDraining tells all clients to use another replica, or that this one is back. While draining,
@@ -169,19 +178,64 @@ func (g *Gateway) SetDraining(draining bool) {
 func (g *Gateway) Open() int { return int(g.open.Load()) }
 
 // Drain refuses new commands, sends the clients away and waits until the proposer has answered
-// what it has. It returns ctx's error if that takes longer.
+// what it has, and until what was on its way when the clients were told has come and been refused:
+// a command that is never read cannot be told from one that took effect. It returns ctx's error if that
+// takes longer.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.SetDraining(true)
+	heard := time.Now().Add(g.roundTrip())
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	for g.open.Load() > 0 {
+	for g.open.Load() > 0 || time.Now().Before(heard) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("drain clients: %d requests are open: %w", g.open.Load(), ctx.Err())
+			return fmt.Errorf("drain clients: %d requests are open, others may be on their way: %w",
+				g.open.Load(), ctx.Err())
 		}
 	}
 	return nil
+}
+
+// roundTripMax bounds what Drain waits for a client that is very far, or silent.
+const roundTripMax = 2 * time.Second
+
+// roundTrip is the time in which every client has heard what it is told now, and what it had sent
+// before has come; not counting what must be sent twice.
+func (g *Gateway) roundTrip() time.Duration {
+	g.mu.Lock()
+	conns := g.snapshot()
+	g.mu.Unlock()
+	longest := time.Duration(0)
+	for _, c := range conns {
+		stats := c.quic.ConnectionStats()
+		longest = max(longest, stats.SmoothedRTT+4*stats.MeanDeviation+tick)
+	}
+	return min(longest, roundTripMax)
+}
+
+// Depart is Drain for a replica that is no member any more: it also waits until every client has hung
+// up. They do, once they have heard by SetMembers that it has left and have their last answer, so
+// no request is lost on its way.
+func (g *Gateway) Depart(ctx context.Context) error {
+	if err := g.Drain(ctx); err != nil {
+		return err
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		g.mu.Lock()
+		left := len(g.conns)
+		g.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for clients to leave: %d are connected: %w", left, ctx.Err())
+		}
+	}
 }
 
 // Close ends all connections, after what has been answered is sent, and waits for the gateway's
@@ -214,7 +268,7 @@ func (g *Gateway) hello(format uint32) wire.ServerHello {
 	defer g.mu.Unlock()
 	return wire.ServerHello{
 		Cluster: g.config.Cluster, Format: format, Replica: g.config.Replica,
-		Draining: g.draining.Load(), Members: g.members,
+		Draining: g.draining.Load(), Members: g.members, Epoch: g.epoch,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -587,11 +588,46 @@ func TestAnIdleConnectionIsClosedInGoodOrder(t *testing.T) {
 
 func TestMembersAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, gateway.Config{Proposer: answering(echo)})
+		r := newRig(t, gateway.Config{Proposer: answering(echo), Epoch: 3})
 		p := r.greet()
-		r.gate.SetMembers([]wire.MemberInfo{{Replica: 8, Endpoint: "10.0.0.8:7000"}})
-		if hello := p.hello(); len(hello.Members) != 1 || hello.Members[0].Replica != 8 {
+		eight := []wire.MemberInfo{{Replica: 8, Endpoint: "10.0.0.8:7000", Role: wire.RoleLearner}}
+		r.gate.SetMembers(2, nil)   // old
+		r.gate.SetMembers(4, eight) // told
+		r.gate.SetMembers(4, eight) // known
+		if hello := p.hello(); hello.Epoch != 4 || !slices.Equal(hello.Members, eight) {
 			t.Errorf("hello %+v", hello)
+		}
+		p.request(wire.ClientRequest{ID: 1, Kind: wire.RequestPing})
+		p.wantResponse(1, wire.CodeOK, wire.OutcomeApplied, false) // and not another hello
+	})
+}
+
+func TestDepartWaitsForTheLastClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, gateway.Config{Proposer: &holding{}})
+		p, q := r.greet(), r.greet()
+		departed := make(chan error, 1)
+		go func() { departed <- r.gate.Depart(t.Context()) }()
+		p.hello()
+		p.request(command(1)) // was on its way
+		p.wantResponse(1, wire.CodeUnavailable, wire.OutcomeNotApplied, true)
+		p.conn.CloseWithError(0, "")
+		time.Sleep(time.Second)
+		select {
+		case err := <-departed:
+			t.Fatalf("departed with a client connected: %v", err)
+		default:
+		}
+		q.conn.CloseWithError(0, "")
+		if err := <-departed; err != nil {
+			t.Error(err)
+		}
+		r.connect()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.gate.Depart(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("depart with a client that stays: %v", err)
 		}
 	})
 }

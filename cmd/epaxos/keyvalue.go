@@ -16,8 +16,9 @@ const clientHelp = "\n\n" + exitHelp
 // operation is one command that reads or writes one key.
 type operation struct {
 	connection
-	cmd *cobra.Command
-	run func(ctx context.Context, client *clients.Client, args []string) error
+	cmd   *cobra.Command
+	check func(args []string) error // of the usage, before anything else; may be nil
+	run   func(ctx context.Context, client *clients.Client, args []string) error
 }
 
 func newOperation(sh *shell, cmd *cobra.Command, forms ...string) *operation {
@@ -26,6 +27,11 @@ func newOperation(sh *shell, cmd *cobra.Command, forms ...string) *operation {
 	cmd.Long += clientHelp
 	o.addFlags(cmd, timeoutDefault)
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		if o.check != nil {
+			if err := o.check(args); err != nil {
+				return err
+			}
+		}
 		return o.with(ctx, func(ctx context.Context, client *clients.Client) error {
 			return o.run(ctx, client, args)
 		})
@@ -66,11 +72,48 @@ func (o *operation) raw(key string, result clients.Result) error {
 }
 
 func putCommand(sh *shell) *cobra.Command {
+	var absent, previous bool
 	o := newOperation(sh, &cobra.Command{
 		Use:   "put KEY [VALUE]",
 		Short: "Write a key",
 		Long: "Writes a key. Without VALUE the value is what standard input holds, byte for byte. A value that begins\n" +
-			"with a dash follows after two: put KEY -- -VALUE.",
+			"with a dash follows after two: put KEY -- -VALUE. With --if-absent a key that exists stays as it is, is\n" +
+			"shown, and the code is 1.",
+		Args: cobra.RangeArgs(1, 2),
+	})
+	o.cmd.Flags().BoolVar(&absent, "if-absent", false, "only create the key")
+	o.cmd.Flags().BoolVar(&previous, "previous", false, "show the value that was there")
+	o.cmd.MarkFlagsMutuallyExclusive("if-absent", "previous")
+	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
+		value, err := valueOf(sh.in, args[1:])
+		if err != nil {
+			return err
+		}
+		put, op := client.Put, "put"
+		switch {
+		case absent:
+			put = client.PutIfAbsent
+		case previous:
+			put, op = client.Swap, "swap"
+		}
+		result, err := put(ctx, args[0], value)
+		if err != nil {
+			return err
+		}
+		if err := o.show(shownOf(op, args[0], result)); err != nil {
+			return err
+		}
+		return failedUnless(result.Succeeded)
+	}
+	return o.cmd
+}
+
+func appendCommand(sh *shell) *cobra.Command {
+	o := newOperation(sh, &cobra.Command{
+		Use:   "append KEY [VALUE]",
+		Short: "Write behind what a key holds",
+		Long: "Writes behind the value of a key; a key that does not exist counts as empty. Without VALUE it writes what\n" +
+			"standard input holds, byte for byte.",
 		Args: cobra.RangeArgs(1, 2),
 	})
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
@@ -78,11 +121,11 @@ func putCommand(sh *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		result, err := client.Put(ctx, args[0], value)
+		result, err := client.Append(ctx, args[0], value)
 		if err != nil {
 			return err
 		}
-		return o.show(shownOf("put", args[0], result))
+		return o.show(shownOf("append", args[0], result))
 	}
 	return o.cmd
 }
@@ -102,44 +145,41 @@ func valueOf(in io.Reader, args []string) ([]byte, error) {
 	return value, nil
 }
 
-func deleteCommand(sh *shell) *cobra.Command {
-	o := newOperation(sh, &cobra.Command{
-		Use:     "del KEY",
-		Aliases: []string{"delete"},
-		Short:   "Delete a key",
-		Long:    "Deletes a key. Exits with 1 if there was none.",
-		Args:    cobra.ExactArgs(1),
-	})
-	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
-		result, err := client.Delete(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if err := o.show(shownOf("del", args[0], result)); err != nil {
-			return err
-		}
-		return failedUnless(result.Found)
-	}
-	return o.cmd
-}
-
 func incrementCommand(sh *shell) *cobra.Command {
-	var by int64
 	o := newOperation(sh, &cobra.Command{
 		Use:     "incr KEY",
 		Aliases: []string{"increment"},
-		Short:   "Add to a counter",
+		Short:   "Add to a counter, and show the sum",
 		Long: "Adds to the decimal number that a key holds, modulo 2^64; an absent key counts as 0. Exits with 1 if the\n" +
-			"key holds no number.",
+			"key holds no number. Where nobody needs the sum, add is quicker.",
 		Args: cobra.ExactArgs(1),
 	})
+	return o.count("incr", (*clients.Client).Increment)
+}
+
+func addCommand(sh *shell) *cobra.Command {
+	o := newOperation(sh, &cobra.Command{
+		Use:   "add KEY",
+		Short: "Add to a counter",
+		Long: "Adds as incr does, and shows neither the sum nor the version. So those who add to one key do not wait for\n" +
+			"each other, wherever they are.",
+		Args: cobra.ExactArgs(1),
+	})
+	return o.count("add", (*clients.Client).Add)
+}
+
+// counting is Increment or Add.
+type counting func(client *clients.Client, ctx context.Context, key string, delta int64) (clients.Result, error)
+
+func (o *operation) count(name string, add counting) *cobra.Command {
+	var by int64
 	o.cmd.Flags().Int64Var(&by, "by", 1, "what to add; may be negative")
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
-		result, err := client.Increment(ctx, args[0], by)
+		result, err := add(client, ctx, args[0], by)
 		if err != nil {
 			return err
 		}
-		return o.show(shownOf("incr", args[0], result))
+		return o.show(shownOf(name, args[0], result))
 	}
 	return o.cmd
 }
@@ -153,7 +193,7 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 		Short: "Write a key if it is as expected",
 		Long: "Writes a key if its value, or its version, is the one given, or if there is no such key; otherwise shows\n" +
 			"what is there, and exits with 1. Without VALUE the value is what standard input holds. The version of a\n" +
-			"key counts its writes; comparing it makes a write safe to repeat after exit code 3.",
+			"key counts its changes and never repeats; comparing it makes a write safe to repeat after exit code 3.",
 		Args: cobra.RangeArgs(1, 2),
 	})
 	flags := o.cmd.Flags()

@@ -75,7 +75,7 @@ func showMembers(c *connection, all []replicaStatus) error {
 		return printJSON(c.sh.out, list)
 	}
 	fmt.Fprintf(c.sh.out, "cluster %s: epoch %d of %s, f=%d, e=%d; quorums: %d slow, %d fast; format level %d\n\n",
-		told(list.Cluster), list.Epoch, counted(newest), list.F, list.E, list.SlowQuorum, list.FastQuorum, list.Format)
+		told(list.Cluster), list.Epoch, votersOf(newest), list.F, list.E, list.SlowQuorum, list.FastQuorum, list.Format)
 	t := newTable(c.sh.out, "REPLICA", "NAME", "ADDRESS", "ROLE", "STATE", "EPOCH", "LAG", "SILENT")
 	for _, m := range list.Members {
 		epoch, lag, silent := "-", "-", "-"
@@ -97,7 +97,7 @@ func showMembers(c *connection, all []replicaStatus) error {
 	return nil
 }
 
-func counted(s *server.Status) string {
+func votersOf(s *server.Status) string {
 	voters, learners := len(s.Members.Voters), len(s.Members.Learners)
 	text := fmt.Sprintf("%d %s", voters, plural(voters, "voter"))
 	if learners > 0 {

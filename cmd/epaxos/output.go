@@ -37,8 +37,29 @@ type shown struct {
 	text
 	Omitted bool             `json:"omitted,omitempty"` // the value is too large to come with the others
 	Version uint64           `json:"version"`
+	Pairs   []shownPair      `json:"pairs,omitempty"` // of a range
+	Count   *int             `json:"count,omitempty"`
+	Next    string           `json:"next,omitempty"` // where the range goes on
 	Replica epaxos.ReplicaID `json:"replica,omitempty"`
 	Fast    bool             `json:"fast"`
+}
+
+// shownPair is a key of a range, as JSON.
+type shownPair struct {
+	Key string `json:"key"`
+	text
+	Version uint64 `json:"version"`
+}
+
+func shownPairs(pairs []clients.Pair) []shownPair {
+	all := make([]shownPair, len(pairs))
+	for i, p := range pairs {
+		all[i] = shownPair{Key: p.Key, Version: p.Version}
+		if p.Value != nil {
+			all[i].text = textOf(p.Value)
+		}
+	}
+	return all
 }
 
 func shownOf(op, key string, r clients.Result) shown {
@@ -46,31 +67,51 @@ func shownOf(op, key string, r clients.Result) shown {
 		Op: op, Key: key, Succeeded: r.Succeeded, Found: r.Found, Omitted: r.Omitted, Version: r.Version,
 		Replica: r.Replica, Fast: r.Fast,
 	}
-	if r.Value != nil || op == "get" && r.Found && !r.Omitted {
+	if stepKinds[op].ranged {
+		s.Pairs, s.Count, s.Next = shownPairs(r.Page.Pairs), &r.Page.Count, r.Page.Next
+		return s
+	}
+	if r.Value != nil || showsValue[op] && r.Found && !r.Omitted {
 		s.text = textOf(r.Value)
 	}
 	return s
 }
 
+// showsValue are the operations that tell the value of a key that exists, though it be empty.
+var showsValue = map[string]bool{"get": true, "swap": true, "take": true}
+
 // value is the form of a table.
 func (s *shown) value() string {
 	switch {
-	case s.Text != nil:
-		return printable([]byte(*s.Text))
-	case s.Bytes != nil:
-		return printable(s.Bytes)
 	case s.Omitted:
 		return "(left out)"
+	case s.Count != nil && s.Next != "":
+		return fmt.Sprintf("(%s, more from %s)", counted(*s.Count), printable([]byte(s.Next)))
+	case s.Count != nil:
+		return "(" + counted(*s.Count) + ")"
+	}
+	return s.text.printable()
+}
+
+func (t *text) printable() string {
+	switch {
+	case t.Text != nil:
+		return printable([]byte(*t.Text))
+	case t.Bytes != nil:
+		return printable(t.Bytes)
 	}
 	return "-"
 }
+
+// missing are the operations whose Found tells that the key was there before; without it they changed nothing.
+var missing = map[string]bool{"get": true, "del": true, "take": true}
 
 // outcome is one word on what became of an operation.
 func (s *shown) outcome() string {
 	switch {
 	case !s.Succeeded:
 		return "not as expected"
-	case s.Op == "get" && !s.Found, s.Op == "del" && !s.Found:
+	case missing[s.Op] && !s.Found:
 		return "not found"
 	}
 	return "ok"

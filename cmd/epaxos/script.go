@@ -3,11 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/264bc8cf/epaxos/clients"
 )
@@ -19,21 +20,80 @@ type script struct {
 	Else []step      `json:"else"`
 }
 
-// condition compares a value or, if Version is set, a version.
+// condition compares a value, or else what is set: a version, whether there is such a key, or how many keys
+// there are in a range.
 type condition struct {
 	Key      string `json:"key"`
 	Relation string `json:"relation"`
 	text
 	Version *uint64 `json:"version"`
+	Exists  *bool   `json:"exists"`
+	reach
+	Count *uint64 `json:"count"`
 }
 
-// step is one operation: get, put, del or incr.
+// step is one operation.
 type step struct {
 	Op  string `json:"op"`
 	Key string `json:"key"`
 	text
 	Delta *int64 `json:"delta"`
+	reach
+	Limit int `json:"limit"`
 }
+
+// reach is a range: the keys with a prefix, or those from one on and before another.
+type reach struct {
+	Prefix *string `json:"prefix"`
+	From   string  `json:"from"`
+	To     string  `json:"to"`
+}
+
+func (r *reach) span() clients.Span {
+	if r.Prefix != nil {
+		return clients.Prefix(*r.Prefix)
+	}
+	return clients.Span{From: r.From, End: r.To}
+}
+
+// check refuses what names a range in two ways, and, unless one is needed, what names one.
+func (r *reach) check(needed bool) error {
+	bounds := r.From != "" || r.To != ""
+	switch {
+	case r.Prefix != nil && bounds:
+		return errors.New("need prefix, or from and to, not both")
+	case !needed && (r.Prefix != nil || bounds):
+		return errors.New("takes no range")
+	}
+	return nil
+}
+
+// stepKind says what a step of one kind needs, and what it does.
+type stepKind struct {
+	value  bool // takes one
+	delta  bool // may take one
+	ranged bool // on a range instead of a key
+	limit  bool // may take one
+	make   func(s *step) clients.Op
+}
+
+var stepKinds = map[string]stepKind{
+	"get":           {make: func(s *step) clients.Op { return clients.OpGet(s.Key) }},
+	"put":           {value: true, make: func(s *step) clients.Op { return clients.OpPut(s.Key, s.bytes()) }},
+	"put-if-absent": {value: true, make: func(s *step) clients.Op { return clients.OpPutIfAbsent(s.Key, s.bytes()) }},
+	"append":        {value: true, make: func(s *step) clients.Op { return clients.OpAppend(s.Key, s.bytes()) }},
+	"swap":          {value: true, make: func(s *step) clients.Op { return clients.OpSwap(s.Key, s.bytes()) }},
+	"take":          {make: func(s *step) clients.Op { return clients.OpTake(s.Key) }},
+	"del":           {make: func(s *step) clients.Op { return clients.OpDelete(s.Key) }},
+	"incr":          {delta: true, make: func(s *step) clients.Op { return clients.OpIncrement(s.Key, s.delta()) }},
+	"add":           {delta: true, make: func(s *step) clients.Op { return clients.OpAdd(s.Key, s.delta()) }},
+	"range": {ranged: true, limit: true, make: func(s *step) clients.Op {
+		return clients.OpRange(s.span(), clients.Limit(s.Limit))
+	}},
+	"del-range": {ranged: true, make: func(s *step) clients.Op { return clients.OpDeleteRange(s.span()) }},
+}
+
+func stepNames() string { return strings.Join(slices.Sorted(maps.Keys(stepKinds)), ", ") }
 
 var relations = map[string]clients.Relation{
 	"=": clients.Equal, "!=": clients.NotEqual, "<": clients.Less, ">": clients.Greater,
@@ -48,42 +108,51 @@ func (t *text) bytes() []byte {
 }
 
 // given counts the forms in which the value was given.
-func (t *text) given() int {
-	n := 0
-	if t.Text != nil {
-		n++
-	}
-	if t.Bytes != nil {
-		n++
+func (t *text) given() int { return count(t.Text != nil, t.Bytes != nil) }
+
+func count(all ...bool) (n int) {
+	for _, one := range all {
+		if one {
+			n++
+		}
 	}
 	return n
 }
 
 func (c *condition) compare() clients.Compare {
-	if c.Version != nil {
-		return clients.CompareVersion(c.Key, relations[c.Relation], *c.Version)
+	switch relation := relations[c.Relation]; {
+	case c.Version != nil:
+		return clients.CompareVersion(c.Key, relation, *c.Version)
+	case c.Exists != nil && *c.Exists:
+		return clients.Exists(c.Key)
+	case c.Exists != nil:
+		return clients.Absent(c.Key)
+	case c.Count != nil:
+		return clients.CompareCount(c.span(), relation, *c.Count)
+	default:
+		return clients.CompareValue(c.Key, relation, c.bytes())
 	}
-	return clients.CompareValue(c.Key, relations[c.Relation], c.bytes())
 }
 
-func (s *step) operation() clients.Op {
-	switch s.Op {
-	case "put":
-		return clients.OpPut(s.Key, s.bytes())
-	case "del":
-		return clients.OpDelete(s.Key)
-	case "incr":
-		return clients.OpIncrement(s.Key, s.delta())
-	default:
-		return clients.OpGet(s.Key)
-	}
-}
+func (s *step) operation() clients.Op { return stepKinds[s.Op].make(s) }
 
 func (s *step) delta() int64 {
 	if s.Delta == nil {
 		return 1
 	}
 	return *s.Delta
+}
+
+// name is what a result shows as the key.
+func (s *step) name() string {
+	switch {
+	case !stepKinds[s.Op].ranged:
+		return s.Key
+	case s.Prefix != nil:
+		return *s.Prefix
+	default:
+		return s.From
+	}
 }
 
 // parseScript reads lines or JSON, whichever it is. Its errors are about usage.
@@ -116,15 +185,8 @@ func (s *script) check() error {
 		return usage("the transaction is empty: see epaxos txn --help")
 	}
 	for i := range s.If {
-		c := &s.If[i]
-		if c.Relation == "" {
-			c.Relation = "="
-		}
-		if _, known := relations[c.Relation]; !known {
-			return usage("condition %d: relation %q: need = != < or >", i+1, c.Relation)
-		}
-		if given := c.given(); c.Version != nil && given > 0 || c.Version == nil && given != 1 {
-			return usage("condition %d: need one of value, value_base64 and version", i+1)
+		if err := s.If[i].check(); err != nil {
+			return usage("condition %d: %v", i+1, err)
 		}
 	}
 	for _, branch := range []struct {
@@ -140,118 +202,40 @@ func (s *script) check() error {
 	return nil
 }
 
+func (c *condition) check() error {
+	if c.Relation == "" {
+		c.Relation = "="
+	}
+	if _, known := relations[c.Relation]; !known {
+		return fmt.Errorf("relation %q: need = != < or >", c.Relation)
+	}
+	if c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil) != 1 {
+		return errors.New("need one of value, value_base64, version, exists and count")
+	}
+	if c.Exists != nil && c.Relation != "=" {
+		return errors.New("exists takes no relation")
+	}
+	return c.reach.check(c.Count != nil)
+}
+
 func (s *step) check() error {
+	kind, known := stepKinds[s.Op]
 	switch {
-	case s.Op != "get" && s.Op != "put" && s.Op != "del" && s.Op != "incr":
-		return fmt.Errorf("%q: need get, put, del or incr", s.Op)
-	case s.Op == "put" && s.given() != 1:
-		return fmt.Errorf("put: need one of value and value_base64")
-	case s.Op != "put" && s.given() > 0:
+	case !known:
+		return fmt.Errorf("%q: need one of %s", s.Op, stepNames())
+	case kind.value && s.given() != 1:
+		return fmt.Errorf("%s: need one of value and value_base64", s.Op)
+	case !kind.value && s.given() > 0:
 		return fmt.Errorf("%s takes no value", s.Op)
-	case s.Op != "incr" && s.Delta != nil:
+	case !kind.delta && s.Delta != nil:
 		return fmt.Errorf("%s takes no delta", s.Op)
+	case !kind.limit && s.Limit != 0, s.Limit < 0:
+		return fmt.Errorf("%s takes no limit %d", s.Op, s.Limit)
+	case kind.ranged && s.Key != "":
+		return fmt.Errorf("%s takes no key: need prefix, or from and to", s.Op)
+	}
+	if err := s.reach.check(kind.ranged); err != nil {
+		return fmt.Errorf("%s: %w", s.Op, err)
 	}
 	return nil
-}
-
-// line reads one line of the plain form.
-func (s *script) line(line string) error {
-	words, err := split(line)
-	if err != nil || len(words) == 0 {
-		return err
-	}
-	rest := words[1:]
-	switch words[0] {
-	case "if", "if-version":
-		if len(rest) != 3 {
-			return fmt.Errorf("%s has %d words after it: need KEY RELATION and one more; quote what has blanks",
-				words[0], len(rest))
-		}
-		c := condition{Key: rest[0], Relation: rest[1], text: textOf([]byte(rest[2]))}
-		if words[0] == "if-version" {
-			version, err := strconv.ParseUint(rest[2], 10, 64)
-			if err != nil {
-				return fmt.Errorf("version %q is not a whole number", rest[2])
-			}
-			c.text, c.Version = text{}, &version
-		}
-		s.If = append(s.If, c)
-		return nil
-	case "then", "else":
-		one, err := parseStep(rest)
-		if err != nil {
-			return err
-		}
-		if words[0] == "then" {
-			s.Then = append(s.Then, one)
-		} else {
-			s.Else = append(s.Else, one)
-		}
-		return nil
-	}
-	return fmt.Errorf("begins with %q: need if, if-version, then or else", words[0])
-}
-
-// stepWords is how many words each operation has, itself included.
-var stepWords = map[string]struct{ least, most int }{
-	"get": {2, 2}, "del": {2, 2}, "put": {3, 3}, "incr": {2, 3},
-}
-
-func parseStep(words []string) (step, error) {
-	if len(words) == 0 {
-		return step{}, fmt.Errorf("names no operation: need get, put, del or incr")
-	}
-	s := step{Op: words[0]}
-	bounds, known := stepWords[s.Op]
-	if !known {
-		return step{}, fmt.Errorf("%q: need get, put, del or incr", s.Op)
-	}
-	if len(words) < bounds.least || len(words) > bounds.most {
-		return step{}, fmt.Errorf("%s has %d words after it: see epaxos txn --help; quote what has blanks",
-			s.Op, len(words)-1)
-	}
-	s.Key = words[1]
-	switch {
-	case s.Op == "put":
-		s.text = textOf([]byte(words[2]))
-	case len(words) == 3:
-		delta, err := strconv.ParseInt(words[2], 10, 64)
-		if err != nil {
-			return step{}, fmt.Errorf("%q is not a whole number", words[2])
-		}
-		s.Delta = &delta
-	}
-	return s, nil
-}
-
-// split cuts a line into words. A quoted word may hold anything; # begins a comment.
-func split(line string) ([]string, error) {
-	var words []string
-	for {
-		line = strings.TrimLeftFunc(line, unicode.IsSpace)
-		if line == "" || line[0] == '#' {
-			return words, nil
-		}
-		if line[0] != '"' {
-			end := strings.IndexFunc(line, unicode.IsSpace)
-			if end < 0 {
-				end = len(line)
-			}
-			words, line = append(words, line[:end]), line[end:]
-			continue
-		}
-		quoted, err := strconv.QuotedPrefix(line)
-		if err != nil {
-			return nil, fmt.Errorf("the quotes of %s do not close, or hold what Go does not know", strings.TrimSpace(line))
-		}
-		word, err := strconv.Unquote(quoted)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", quoted, err)
-		}
-		line = line[len(quoted):]
-		if line != "" && !strings.ContainsRune(" \t\r\n", rune(line[0])) {
-			return nil, fmt.Errorf("%s is followed by %q without a blank", quoted, line[:1])
-		}
-		words = append(words, word)
-	}
 }

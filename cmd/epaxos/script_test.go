@@ -22,6 +22,16 @@ func TestParseScript(t *testing.T) {
 		{"branches", "then put a 1\nelse del a\nthen get b\nthen incr c\nelse incr c -2",
 			`{"then": [{"op":"put","key":"a","value":"1"}, {"op":"get","key":"b"}, {"op":"incr","key":"c"}],
 			"else": [{"op":"del","key":"a"}, {"op":"incr","key":"c","delta":-2}]}`},
+		{"existence", "if-exists a\nif-absent b", `{"if": [{"key":"a","exists":true}, {"key":"b","exists":false}]}`},
+		{"count", "if-count q/ < 9", `{"if": [{"prefix":"q/","relation":"<","count":9}]}`},
+		{"more operations",
+			"then put-if-absent a 1\nthen append a 2\nthen swap a 3\nthen take a\nthen add n\nthen add n -2",
+			`{"then": [{"op":"put-if-absent","key":"a","value":"1"}, {"op":"append","key":"a","value":"2"},
+			{"op":"swap","key":"a","value":"3"}, {"op":"take","key":"a"}, {"op":"add","key":"n"},
+			{"op":"add","key":"n","delta":-2}]}`},
+		{"ranges", "then range q/\nthen range \"\" 5\nelse del-range q/",
+			`{"then": [{"op":"range","prefix":"q/"}, {"op":"range","prefix":"","limit":5}],
+			"else": [{"op":"del-range","prefix":"q/"}]}`},
 		{"blanks", "\n\t then  put \t a 1 # comment\r\n# comment\n", `{"then": [{"op":"put","key":"a","value":"1"}]}`},
 		{"quotes", `then put "a b" "x\ty # \""`, `{"then": [{"op":"put","key":"a b","value":"x\ty # \""}]}`},
 		{"empty value", `then put a ""`, `{"then": [{"op":"put","key":"a","value":""}]}`},
@@ -54,7 +64,7 @@ func TestParseScriptRefused(t *testing.T) {
 		{"put a b", `line 1 of the transaction: begins with "put"`},
 		{"then put a 1\nor", "line 2 of the transaction"},
 		{"then", "names no operation"},
-		{"then paint a", `"paint": need get, put, del or incr`},
+		{"then paint a", `"paint": need one of add, append, del, del-range, get`},
 		{"then put a", "put has 1 words after it"},
 		{"then put a two words", "quote what has blanks"},
 		{"then get a b", "get has 2 words after it"},
@@ -74,9 +84,22 @@ func TestParseScriptRefused(t *testing.T) {
 		{`{"then": [{"op": "put", "key": "a", "value": "b", "value_base64": "Yg=="}]}`, "need one of"},
 		{`{"else": [{"op": "del", "key": "a", "delta": 1}]}`, "del takes no delta"},
 		{`{"else": [{"op": "swap", "key": "a"}]}`, "operation 1 of else"},
-		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64 and version"},
+		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64, version, exists and count"},
 		{`{"if": [{"key": "a", "value": "b", "version": 1}]}`, "need one of"},
 		{`{"if": [{"key": "a", "relation": "==", "value": "b"}]}`, `relation "=="`},
+		{"if-exists a b", "if-exists has 2 words after it: needs a key;"},
+		{"if-count q/ = x", `count "x" is not a whole number`},
+		{"then range a x", `"x" is not a whole number`},
+		{"then range a -1", "range takes no limit -1"},
+		{"then take a b", "take has 2 words after it"},
+		{"then add a 1 2", "add has 3 words after it"},
+		{`{"if": [{"key": "a", "exists": true, "relation": ">"}]}`, "exists takes no relation"},
+		{`{"if": [{"prefix": "a", "value": "b"}]}`, "takes no range"},
+		{`{"if": [{"prefix": "a", "from": "b", "count": 1}]}`, "not both"},
+		{`{"then": [{"op": "range", "key": "a"}]}`, "range takes no key"},
+		{`{"then": [{"op": "range", "prefix": "a", "to": "b"}]}`, "not both"},
+		{`{"then": [{"op": "get", "prefix": "a"}]}`, "get: takes no range"},
+		{`{"then": [{"op": "del-range", "prefix": "a", "limit": 1}]}`, "del-range takes no limit"},
 		{`{"then": [{"op": "put", "key": "a", "value_base64": "?"}]}`, "not as JSON should be"},
 	} {
 		s, err := parseScript([]byte(c.text))
@@ -97,6 +120,8 @@ func FuzzParseScript(f *testing.F) {
 		"# nothing\n\n", "if-version a > 18446744073709551615\nthen del a", "then put \"a\"b c", "then", "if a ~ b\nelse get x",
 		`{"else":[{"op":"incr","key":"a","delta":-9223372036854775808},{"op":"put","key":"b","value_base64":"/w=="}]} `,
 		"\u2028then\u00a0get\u3000a", `{"if":null,"then":[null]}`,
+		"if-count \"\" > 3\nif-absent b\nthen range a 4\nthen del-range a\nelse swap a b\nelse add n",
+		`{"if":[{"count":1,"from":"a"},{"key":"k","exists":false}],"then":[{"op":"range","from":"a","to":"b","limit":1}]}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -110,7 +135,8 @@ func FuzzParseScript(f *testing.F) {
 			return
 		}
 		for i := range s.If {
-			if c := &s.If[i]; relations[c.Relation] == 0 || c.Version == nil && c.given() != 1 {
+			if c := &s.If[i]; relations[c.Relation] == 0 ||
+				c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil) != 1 {
 				t.Errorf("violation of integrity: accepted %+v", c)
 			}
 			s.If[i].compare()

@@ -20,19 +20,25 @@ all at one place in the order of commands. It is read from FILE, or from standar
 
   # a comment
   if KEY = VALUE             also != < and >, which compare bytes; an absent key equals nothing
-  if-version KEY = N         the number of writes since the key was created; 0 is an absent key
-  then put KEY VALUE
-  then incr KEY [N]          adds N, or 1
+  if-version KEY = N         the version that get shows; 0 is an absent key
+  if-exists KEY              and if-absent KEY
+  if-count PREFIX = N        the number of keys with a prefix
+  then put KEY VALUE         also append, and put-if-absent
+  then swap KEY VALUE        puts, and shows what was there
+  then incr KEY [N]          adds N, or 1; add is the same, but does not show the sum
   else get KEY
-  else del KEY
+  else del KEY               also take, which shows what was there
+  else range PREFIX [N]      shows the keys with a prefix, at most N
+  else del-range PREFIX      deletes them
 
 Words are separated by blanks. One with blanks, or with bytes that are no text, is quoted as in Go:
 "two words\x00". The same as JSON, where value_base64 may stand instead of value, = is the default
-relation, and version instead of value compares versions:
+relation, version, exists or count instead of value compare those, and from and to may stand instead of prefix:
 
-  {"if":   [{"key": "a", "relation": ">", "value": "5"}, {"key": "b", "version": 0}],
+  {"if":   [{"key": "a", "relation": ">", "value": "5"}, {"key": "b", "version": 0}, {"key": "c", "exists": true},
+            {"prefix": "q/", "relation": "<", "count": 9}],
    "then": [{"op": "put", "key": "b", "value": "new"}, {"op": "incr", "key": "n", "delta": 2}],
-   "else": [{"op": "get", "key": "a"}]}
+   "else": [{"op": "get", "key": "a"}, {"op": "range", "from": "q/", "to": "q/5", "limit": 9}]}
 
 Values that make the answer too large are left out, and told so; read their keys one by one. Exits with 1 if
 a condition did not hold, after carrying out the operations for that case.`
@@ -114,7 +120,7 @@ type shownTxn struct {
 func (c *connection) showTxn(steps []step, result clients.TxnResult) error {
 	s := shownTxn{Succeeded: result.Succeeded, Replica: result.Replica, Fast: result.Fast, Results: []shown{}}
 	for i, r := range result.Results {
-		s.Results = append(s.Results, shownOf(steps[i].Op, steps[i].Key, r))
+		s.Results = append(s.Results, shownOf(steps[i].Op, steps[i].name(), r))
 	}
 	if c.output == formJSON {
 		return printJSON(c.sh.out, s)
@@ -128,6 +134,10 @@ func (c *connection) showTxn(steps []step, result clients.TxnResult) error {
 	for i := range s.Results {
 		r := &s.Results[i]
 		t.row(r.Op, printable([]byte(r.Key)), r.outcome(), r.value(), r.Version)
+		for j := range r.Pairs {
+			p := &r.Pairs[j]
+			t.row("", printable([]byte(p.Key)), "", p.printable(), p.Version)
+		}
 	}
 	return t.flush()
 }

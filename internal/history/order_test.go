@@ -140,7 +140,8 @@ func TestPlantedAnomalies(t *testing.T) {
 			at(1, 0, 1, put("x", "1"), wrote(1)), at(1, 2, 3, remove("x"), wrote(2)), at(1, 4, 5, put("x", "2"), wrote(1)),
 		}, []string{"lost update"}},
 		"a value that was appended elsewhere": {[]Operation{
-			at(1, 0, 9, put("x", "a"), wrote(1)), at(2, 0, 9, appendTo("x", "b"), wrote(2)), at(3, 0, 9, get("x"), saw(2, "b")),
+			at(1, 0, 9, put("x", "a"), wrote(1)), at(2, 0, 9, appendTo("x", "b"), wrote(2)),
+			at(3, 0, 9, get("x"), saw(2, "b")),
 		}, []string{`version 1 of "x" is "a", and with "b" behind it "b"`}},
 		"more than was added": {[]Operation{
 			at(1, 0, 9, blind("n", 1), wrote(0)), at(2, 0, 9, get("n"), saw(2, "2")),

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
 )
 
@@ -19,10 +18,14 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	if n.noRoom != nil {
 		return nil, nil // the decisions may rely on records that are not saved yet
 	}
-	var answers []Answer
 	if n.core == nil {
-		return nil, nil
+		answers, err := n.serveReads(nil)
+		if err != nil {
+			return answers, err
+		}
+		return n.takeIn(answers)
 	}
+	var answers []Answer
 	n.hand()
 	for n.next == nil {
 		component := n.orderer.Next()
@@ -37,23 +40,33 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 			return answers, nil
 		}
 	}
-	switch {
-	case n.next == nil:
-		n.mark()
-	case n.admitted: // else nothing may be written yet (rule S8)
+	if n.next != nil {
+		if !n.admitted { // then nothing may be written yet (rule S8)
+			return answers, nil
+		}
 		return n.endEpoch(answers)
 	}
-	return answers, nil
+	n.mark()
+	answers, err := n.serveReads(answers)
+	if err != nil {
+		return answers, err
+	}
+	n.stamp(answers)
+	return n.takeIn(answers)
 }
 
 // execute carries out one component, up to the Reconfigure if one in it is accepted.
 func (n *Node) execute(component []execution.Vertex, answers []Answer) ([]Answer, error) {
 	first := len(answers)
 	for i, vertex := range component {
-		results, err := n.apply(vertex.Command)
+		results, err := n.apply(&component[i])
 		if err != nil {
 			n.fault = fmt.Errorf("execute %v: %w", vertex.ID, err)
 			return nil, n.fault
+		}
+		if err := n.hearSessions(&component[i]); err != nil {
+			n.fault = err
+			return nil, err
 		}
 		answers = n.answer(&component[i], results, answers)
 		if n.next != nil {
@@ -85,13 +98,13 @@ func (n *Node) pinCut(answers []Answer) {
 }
 
 // apply carries out the requests of one command.
-func (n *Node) apply(command *epaxos.Command) ([][]byte, error) {
-	if !command.Footprint.Controls() {
-		return n.state.Apply(n.config.Machine, command)
+func (n *Node) apply(v *execution.Vertex) ([]execution.Result, error) {
+	if !v.Command.Footprint.Controls() {
+		return n.state.Perform(n.config.Machine, v)
 	}
-	results := make([][]byte, len(command.Requests))
-	for i := range command.Requests {
-		results[i] = n.control(command.Footprint, command.Requests[i].Payload)
+	results := make([]execution.Result, len(v.Command.Requests))
+	for i := range v.Command.Requests {
+		results[i].Value = n.control(v.Command.Footprint, v.Command.Requests[i].Payload)
 	}
 	return results, nil
 }
@@ -111,7 +124,7 @@ func (n *Node) hand() {
 	p.Learned, p.Committed, p.Led = nil, nil, nil
 }
 
-func (n *Node) answer(v *execution.Vertex, results [][]byte, answers []Answer) []Answer {
+func (n *Node) answer(v *execution.Vertex, results []execution.Result, answers []Answer) []Answer {
 	led, here := n.led[v.ID]
 	if !here {
 		return answers
@@ -119,7 +132,12 @@ func (n *Node) answer(v *execution.Vertex, results [][]byte, answers []Answer) [
 	delete(n.led, v.ID)
 	barrier := v.Command.Footprint.Controls() && !v.Command.Footprint.EndsEpoch()
 	for i, proposal := range led.Proposals {
-		answers = append(answers, Answer{Proposal: proposal, Result: results[i], Fast: led.Fast, barrier: barrier})
+		if proposal&ownProposal != 0 {
+			continue
+		}
+		answers = append(answers, Answer{
+			Proposal: proposal, Result: results[i].Value, Verdict: results[i].Verdict, Fast: led.Fast, barrier: barrier,
+		})
 	}
 	return answers
 }

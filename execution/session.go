@@ -1,0 +1,238 @@
+package execution
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
+)
+
+// Sessions (docs/protocol.md, O): a request that carries a session and a number takes effect once, however many
+// copies of it replicas lead. What a session remembers is applied state like any other: it is saved with the
+// effects, goes into every snapshot and outlives every epoch.
+
+// SessionWindow is how many numbers from its floor on a session takes. It bounds what is remembered of it.
+const SessionWindow = 1024
+
+// Verdict says what became of a request at its place in the order.
+type Verdict uint8
+
+const (
+	// Executed: the result is that of the first copy that was executed, be it this one or an earlier.
+	Executed Verdict = iota
+	// SessionGone: there is no such session (any more). Whether another copy was executed is not known.
+	SessionGone
+	// BelowFloor: a checkpoint covers the number. Whether another copy was executed is not known.
+	BelowFloor
+	// BeyondWindow: the number is too far from the floor, so this copy was not executed.
+	BeyondWindow
+	// NeverApplied: it was settled that no copy is executed, before any was.
+	NeverApplied
+)
+
+// Result is the end of one request.
+type Result struct {
+	Value   []byte
+	Verdict Verdict
+}
+
+// SessionFootprint is what a request of a session touches beside what its payload does (rule O1).
+func SessionFootprint(request *epaxos.Request, own epaxos.Footprint) epaxos.Footprint {
+	session := epaxos.Access{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: request.Session.Key()}
+	if request.Number == 0 {
+		return epaxos.Footprint{session}
+	}
+	session.Mode = epaxos.Read
+	record := session
+	record.Mode, record.Key = epaxos.Write, recordKey(request.Session, request.Number)
+	return append(append(make(epaxos.Footprint, 0, len(own)+2), own...), session, record)
+}
+
+// recordKey is where the applied state holds what a request of a session was answered.
+func recordKey(session epaxos.InstanceID, number uint64) string {
+	return string(binary.BigEndian.AppendUint64([]byte(session.Key()), number))
+}
+
+// Perform carries out a command at its place in the order, and returns one result for each request. The error is a
+// fault of this replica.
+func (s *State) Perform(m StateMachine, v *Vertex) ([]Result, error) {
+	results := make([]Result, len(v.Command.Requests))
+	for i := range v.Command.Requests {
+		request := &v.Command.Requests[i]
+		var err error
+		switch {
+		case request.Opens():
+			results[i].Value, err = s.openSession(v.ID, request.Payload)
+		case request.Session.IsZero():
+			results[i].Value, err = s.Run(m, v.Command.Footprint, request.Payload)
+		case request.Number == 0:
+			results[i].Value, err = s.changeSession(request)
+		default:
+			results[i], err = s.once(m, v.Command.Footprint, request)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("apply request %d of %d: %w", i+1, len(results), err)
+		}
+	}
+	return results, nil
+}
+
+// once executes a request unless a copy of it was, or may have been (rule O2).
+func (s *State) once(m StateMachine, footprint epaxos.Footprint, request *epaxos.Request) (Result, error) {
+	session, found, err := s.Session(request.Session)
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case !found:
+		return Result{Verdict: SessionGone}, nil
+	case request.Number < session.Floor:
+		return Result{Verdict: BelowFloor}, nil
+	case request.Number-session.Floor >= SessionWindow:
+		return Result{Verdict: BeyondWindow}, nil
+	}
+	record, found, err := s.record(request.Session, request.Number)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case found && !record.Executed:
+		return Result{Verdict: NeverApplied}, nil
+	case found:
+		return Result{Value: record.Result}, nil
+	}
+	value, err := s.Run(m, footprint, request.Payload)
+	if err != nil {
+		return Result{}, err
+	}
+	// Failures too: a copy that came later could succeed after the client was told of the failure.
+	s.putRecord(request, wire.SessionRecord{Executed: true, Result: value})
+	return Result{Value: value}, nil
+}
+
+func (s *State) openSession(id epaxos.InstanceID, payload []byte) ([]byte, error) {
+	op, err := wire.DecodeSessionOp(payload)
+	if err != nil || op.Kind != wire.SessionOpen {
+		return wire.AppendSessionResult(nil, &wire.SessionResult{Gone: true}), nil
+	}
+	session := wire.Session{Floor: 1, TTL: op.TTL}
+	s.putSession(id, &session)
+	return wire.AppendSessionResult(nil, &wire.SessionResult{ID: id, Session: session}), nil
+}
+
+// changeSession carries out an operation on a session, which all its requests are ordered with.
+func (s *State) changeSession(request *epaxos.Request) ([]byte, error) {
+	session, found, err := s.Session(request.Session)
+	if err != nil {
+		return nil, err
+	}
+	op, malformed := wire.DecodeSessionOp(request.Payload)
+	result := wire.SessionResult{Gone: !found}
+	if found && malformed == nil {
+		if result, err = s.change(request.Session, &session, &op); err != nil {
+			return nil, err
+		}
+		result.Session = session
+	}
+	return wire.AppendSessionResult(nil, &result), nil
+}
+
+func (s *State) change(id epaxos.InstanceID, session *wire.Session, op *wire.SessionOp) (wire.SessionResult, error) {
+	var r wire.SessionResult
+	var err error
+	switch op.Kind {
+	case wire.SessionKeep:
+		session.Version++
+		s.putSession(id, session)
+	case wire.SessionCheckpoint:
+		r.Missing, err = s.checkpoint(id, session, op.Number)
+		s.putSession(id, session)
+	case wire.SessionSettle:
+		r.Outcome, r.Result, err = s.settle(id, session, op.Number)
+	case wire.SessionExpire:
+		if r.Gone = op.Version == session.Version; r.Gone {
+			err = s.dropSession(id, session)
+		}
+	case wire.SessionClose:
+		r.Gone, err = true, s.dropSession(id, session)
+	default:
+	}
+	return r, err
+}
+
+// checkpoint raises the floor and drops the records below it (rule O3). The numbers that it passes without a
+// record were not executed, and no copy of them ever will be.
+func (s *State) checkpoint(id epaxos.InstanceID, session *wire.Session, floor uint64) (missing []uint64, err error) {
+	floor = min(floor, session.Floor+SessionWindow) // no number beyond it was ever taken
+	for ; session.Floor < floor; session.Floor++ {
+		record, found, err := s.record(id, session.Floor)
+		if err != nil {
+			return nil, err
+		}
+		if !found || !record.Executed {
+			missing = append(missing, session.Floor)
+		}
+		if found {
+			s.Delete(epaxos.SpaceSession, recordKey(id, session.Floor))
+		}
+	}
+	return missing, nil
+}
+
+// settle tells whether a request was executed, and sees to it that it never will be if it was not (rule O5).
+func (s *State) settle(id epaxos.InstanceID, session *wire.Session, number uint64) (wire.Outcome, []byte, error) {
+	if number < session.Floor || number-session.Floor >= SessionWindow {
+		return wire.OutcomeUnknown, nil, nil
+	}
+	record, found, err := s.record(id, number)
+	switch {
+	case err != nil:
+		return wire.OutcomeUnknown, nil, err
+	case !found:
+		s.putRecord(&epaxos.Request{Session: id, Number: number}, wire.SessionRecord{})
+		return wire.OutcomeNotApplied, nil, nil
+	case record.Executed:
+		return wire.OutcomeApplied, record.Result, nil
+	default:
+		return wire.OutcomeNotApplied, nil, nil
+	}
+}
+
+func (s *State) dropSession(id epaxos.InstanceID, session *wire.Session) error {
+	if _, err := s.checkpoint(id, session, session.Floor+SessionWindow); err != nil {
+		return err
+	}
+	s.Delete(epaxos.SpaceSession, id.Key())
+	return nil
+}
+
+// Session returns what the state holds of a session, and whether there is such a one.
+func (s *State) Session(id epaxos.InstanceID) (session wire.Session, found bool, err error) {
+	body, found, err := s.Get(epaxos.SpaceSession, id.Key())
+	if err != nil || !found {
+		return session, false, err
+	}
+	if session, err = wire.DecodeSession(body); err != nil { // its checksum is right: so it was written
+		return session, false, fmt.Errorf("saved session %v: %w", id, err)
+	}
+	return session, true, nil
+}
+
+func (s *State) putSession(id epaxos.InstanceID, session *wire.Session) {
+	s.Put(epaxos.SpaceSession, id.Key(), wire.AppendSession(nil, session))
+}
+
+func (s *State) record(id epaxos.InstanceID, number uint64) (record wire.SessionRecord, found bool, err error) {
+	body, found, err := s.Get(epaxos.SpaceSession, recordKey(id, number))
+	if err != nil || !found {
+		return record, false, err
+	}
+	if record, err = wire.DecodeSessionRecord(body); err != nil {
+		return record, false, fmt.Errorf("saved record %d of session %v: %w", number, id, err)
+	}
+	return record, true, nil
+}
+
+func (s *State) putRecord(request *epaxos.Request, record wire.SessionRecord) {
+	s.Put(epaxos.SpaceSession, recordKey(request.Session, request.Number), wire.AppendSessionRecord(nil, &record))
+}
