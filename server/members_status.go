@@ -90,3 +90,24 @@ func records(all []MemberStatus) ([]wire.Member, error) {
 	}
 	return members, nil
 }
+
+// TransferStatus is how a replica comes by its state, and what it hands to others.
+type TransferStatus struct {
+	Source    epaxos.ReplicaID `json:"source,omitempty"` // whose state it takes at present
+	Whole     bool             `json:"whole,omitempty"`  // all of it, not only what has changed
+	Bytes     uint64           `json:"bytes,omitempty"`  // of this transfer, or else of the last
+	Keys      uint64           `json:"keys,omitempty"`   // likewise
+	Rate      uint64           `json:"rate,omitempty"`   // in bytes per second, likewise
+	Rounds    uint64           `json:"rounds,omitempty"` // taken over since the start
+	Failed    string           `json:"failed,omitempty"` // why the last came to nothing
+	LagGroups uint64           `json:"lag_groups"`       // of a learner: what it lacks of the log of its source,
+	LagMS     int64            `json:"lag_ms"`           // and how old its state may be
+	Served    uint64           `json:"served_bytes"`     // to others, since the start
+}
+
+func transferStatus(t *node.TransferStatus) TransferStatus {
+	return TransferStatus{
+		Source: t.Source, Whole: t.Whole, Bytes: t.Bytes, Keys: t.Keys, Rate: t.Rate, Rounds: t.Rounds, Failed: t.Failed,
+		LagGroups: t.LagGroups, LagMS: t.Lag.Milliseconds(), Served: t.Served,
+	}
+}

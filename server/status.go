@@ -47,6 +47,7 @@ type Status struct {
 	Held        uint64           `json:"held_instances"`   // which it has not executed durably
 	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
 	Lags        []LagStatus      `json:"lags,omitempty"`   // of the other voters
+	Transfer    TransferStatus   `json:"transfer"`
 	DiskBytes   uint64           `json:"disk_bytes"`
 	DiskFree    uint64           `json:"disk_free"`
 	Peers       []PeerStatus     `json:"peers"`
@@ -138,6 +139,7 @@ func (s *Server) publishStatus() {
 			Replica: lag.Replica, Instances: lag.Instances, ProgressMS: lag.For.Milliseconds(),
 		})
 	}
+	status.Transfer = transferStatus(&n.Transfer)
 	s.status.Store(status)
 }
 

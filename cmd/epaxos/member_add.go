@@ -217,8 +217,11 @@ func (a *addition) undo(err error) error {
 	return errors.Join(err, os.RemoveAll(a.joined.Dir))
 }
 
-// caughtUp is how many instances a learner may lack to be made a voter: it fetches them within moments.
-const caughtUp = 10_000
+// What a learner may lack to be made a voter, and a voter to count as having caught up: it comes within moments.
+const (
+	learnerLag = 2 * time.Second
+	caughtUp   = 10_000 // instances
+)
 
 // await waits until a replica is what the members say, and has caught up.
 func (c *change) await(ctx context.Context, id epaxos.ReplicaID, role server.Role) error {
@@ -246,16 +249,27 @@ func (c *change) progress(ctx context.Context, id epaxos.ReplicaID, role server.
 	case err != nil:
 		return "is not up yet", false
 	case status.Role == server.RoleJoining:
-		return "takes the state of the others", false
+		return transferText(status), false
 	case status.Role != role || status.Members.Epoch < uint64(c.before.Epoch):
 		return fmt.Sprintf("is still a %s in epoch %d", status.Role, status.Members.Epoch), false
 	case role == server.RoleVoter && !status.Admitted:
 		return "waits for a quorum", false
-	case lacks(status) > caughtUp:
-		return fmt.Sprintf("has yet to execute about %d instances", lacks(status)), false
+	case role == server.RoleLearner && status.Transfer.LagMS > learnerLag.Milliseconds():
+		return fmt.Sprintf("is %v behind", time.Duration(status.Transfer.LagMS)*time.Millisecond), false
+	case behind(status) > caughtUp:
+		return fmt.Sprintf("has yet to execute about %d instances", behind(status)), false
 	}
 	return "", true
 }
 
-// lacks is how far a replica is behind, as it knows itself.
-func lacks(s *server.Status) uint64 { return behind(s) }
+// transferText tells how far a replica is that has no state yet.
+func transferText(s *server.Status) string {
+	t := &s.Transfer
+	switch {
+	case t.Source != 0:
+		return fmt.Sprintf("takes the state of replica %d: %s so far", t.Source, amount(t.Bytes))
+	case t.Failed != "":
+		return "has no state yet: " + told(t.Failed)
+	}
+	return "has no state yet"
+}
