@@ -30,7 +30,7 @@ type peer struct {
 
 // removedLinger is how long a replica that executed its removal stays, so that the others hear what it alone
 // may know of the epoch before.
-const removedLinger = 10 * time.Second
+const removedLinger = 3 * time.Second
 
 // follow makes the network and the clients follow, after a turn that has changed the members.
 func (s *Server) follow(now time.Duration) {
