@@ -55,7 +55,7 @@ func (w *world) begin(t *trouble) {
 	}
 	w.strike(t)
 	lasts := t.For
-	if t.Kind <= FailedSync {
+	if t.mortal() {
 		lasts += patience // its For is how long the replica is away once it has died
 	}
 	w.after(lasts, func() {
@@ -74,6 +74,16 @@ func (w *world) strike(t *trouble) {
 		if h.armed == nil { // one that lies in wait keeps its place
 			h.armed = t
 		}
+	case CrashSwitch, CrashInstall, CrashSource:
+		if h.ambush == nil {
+			h.ambush = t
+		}
+	case AddVoter, AddLearner, Promote, Remove, Replace, Requorum, Race, Row:
+		w.change(t)
+	case CrashAll:
+		w.crashAll(t)
+	case Wipe:
+		w.wipe(t)
 	case FullDisk:
 		h.full = t
 		h.disk.memory.Full(true)
@@ -101,7 +111,7 @@ func (w *world) strike(t *trouble) {
 func (w *world) kill(t *trouble) {
 	h := w.hosts[t.A]
 	mortal := t.Kind == CrashForever || t.Kind == BitFlip
-	if h.node == nil || mortal && w.report.Gone+w.condemned >= w.members.F {
+	if h.node == nil || mortal && !w.mayLose(t.A) {
 		return
 	}
 	switch t.Kind {
@@ -127,7 +137,6 @@ func (w *world) flip(t *trouble) {
 	if usage.GroupLast < usage.GroupFirst || usage.GroupLast == 0 {
 		return
 	}
-	w.condemned++
 	w.crash(t.A, death{back: t.For})
 	h.flipped = t
 	groups := usage.GroupLast - usage.GroupFirst + 1
@@ -146,7 +155,7 @@ func (w *world) cease(t *trouble) {
 	case ClockRate:
 		h.clock.turn(w.now, 1)
 	}
-	for _, slot := range []**trouble{&h.armed, &h.slowSync, &h.slow} {
+	for _, slot := range []**trouble{&h.armed, &h.ambush, &h.slowSync, &h.slow} {
 		if *slot == t {
 			*slot = nil
 		}
@@ -158,15 +167,15 @@ func (w *world) cease(t *trouble) {
 
 // heal ends all faults and starts what is down and can come back.
 func (w *world) heal() {
-	w.faults = false
+	w.faults, w.healed = false, w.now
 	w.note(noteHeal, 0, nil)
 	w.tracef("healed")
 	w.weather, w.doubts = nil, nil
 	for i, h := range w.hosts {
-		h.pausedUntil, h.armed, h.slow, h.slowSync, h.full = 0, nil, nil, nil, nil
+		h.pausedUntil, h.armed, h.ambush, h.slow, h.slowSync, h.full = 0, nil, nil, nil, nil, nil
 		h.clock.turn(w.now, 1)
 		h.disk.memory.Full(false)
-		if h.node == nil && !h.gone {
+		if h.node == nil && !h.gone && h.life > 0 {
 			w.start(i)
 		}
 	}

@@ -105,6 +105,12 @@ func (o Options) Replay() string {
 	if o.Commands > 0 {
 		command += fmt.Sprintf(" -commands=%d", o.Commands)
 	}
+	switch o.Epochs {
+	case EpochsMany:
+		command += " -epochs=many"
+	case EpochsOne:
+		command += " -epochs=one"
+	}
 	if o.Keep != nil {
 		command += " -keep=" + FormatKeep(o.Keep)
 	}

@@ -103,6 +103,9 @@ func (w *world) finish(i int, messages []epaxos.Envelope) {
 	w.network.send(i, group, messages[:sent])
 	if dies {
 		t := h.armed
+		if h.dying != nil {
+			t = h.dying
+		}
 		w.crash(i, death{back: t.For})
 		w.happened(t)
 		return
@@ -126,6 +129,10 @@ func (w *world) finish(i int, messages []epaxos.Envelope) {
 // diesSaved tells whether a host dies between its save and its execution, and how many messages leave
 // before either. One that is to die answered tells nobody else before that.
 func (w *world) diesSaved(h *host, messages []epaxos.Envelope) (dies bool, sent int) {
+	if h.ambush != nil && h.ambush.Kind == CrashSource && w.faults && handsOver(messages) {
+		h.dying = h.ambush
+		return true, int(h.ambush.Level * float64(len(messages)))
+	}
 	t := h.armed
 	if t == nil || !w.faults {
 		return false, len(messages)
@@ -167,8 +174,16 @@ func anyFast(answers []node.Answer) bool {
 // stopped ends a life that a node has ended itself. It must be for a fault of its disk, and the node
 // must never go on.
 func (w *world) stopped(i int, err error) {
-	h, id := w.hosts[i], w.members.Voters[i]
+	h, id := w.hosts[i], replicaOf(i)
+	if h.wiped != nil && errors.Is(err, node.ErrForgot) {
+		w.crash(i, death{back: -1})
+		w.bury(i, err.Error())
+		return
+	}
 	t := h.armed
+	if h.dying != nil {
+		t = h.dying
+	}
 	if t == nil || !errors.Is(err, errCrash) && !errors.Is(err, errDisk) {
 		w.violated("integrity", "r%d stops: %v", id, err)
 		return
@@ -195,9 +210,12 @@ func (w *world) crash(i int, d death) {
 	h := w.hosts[i]
 	w.report.Crashes++
 	w.note(noteCrash, i, nil)
-	w.tracef("crash of r%d", w.members.Voters[i])
+	w.tracef("crash of r%d", replicaOf(i))
 	w.tally(h)
 	h.node, h.core, h.armed = nil, nil, nil
+	if h.dying != nil {
+		h.ambush, h.dying = nil, nil
+	}
 	h.disk = newDisk(h.disk.memory.Crash(d.keepBegun))
 	w.check.crashed(i, h.disk)
 	w.left += len(h.calls) // clients ask as much again, so that a run has its answers
