@@ -120,6 +120,12 @@ const (
 	BranchReleased // it has become a no-op or was refused: they go on
 	BranchAdopted  // what the epoch before left unfinished is proposed again
 
+	// Reads.
+
+	BranchReadAnswered // a replica tells what interferes with a read
+	BranchReadPoint    // enough have: the read has its point
+	BranchReadAgain    // they have not, and are asked again
+
 	branchCount
 )
 
@@ -244,6 +250,10 @@ var branchNames = [BranchCount]string{
 	BranchHeldBack: "M5 held back",
 	BranchReleased: "M5 released",
 	BranchAdopted:  "M6 proposed again in the next epoch",
+
+	BranchReadAnswered: "Q1 query answered",
+	BranchReadPoint:    "Q2 point known",
+	BranchReadAgain:    "Q1 asked again",
 }
 
 // String names the branch by its line or rule.

@@ -30,7 +30,7 @@
 //
 // Each file holds one phase, both sides of it: preaccept.go, accept.go, commit.go, recovery.go,
 // validate.go; propose.go is admission, liveness.go what drives progress, catchup.go what fills gaps,
-// watermark.go what is forgotten.
+// watermark.go what is forgotten, read.go reads without an instance, epoch.go the end of an epoch.
 //
 // # Invariants
 //
@@ -55,6 +55,6 @@
 //
 // # Absent, on purpose
 //
-// Execution order (package execution), encodings, timers, connections, disks. Not here yet: snapshots,
-// membership changes, reads without an instance.
+// Execution order (package execution), encodings, timers, connections, disks, and all that lies between two
+// epochs: a Replica is of one.
 package epaxos

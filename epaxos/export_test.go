@@ -268,6 +268,7 @@ var IgnoredFields = map[string]string{
 
 	"RecoverReply.ID": "the instance of the round", "RecoverReply.Ballot": "the ballot of the round",
 
+	"Replica.reads":   "the explorer reads nothing",
 	"Replica.endings": asEndings, "admission.held": asEndings,
 	"admission.limits": asConfigured, "admission.inFlightBytes": asAdmission, "admission.keys": asAdmission,
 	"admission.queue": asAdmission, "admission.batch": asTurn, "admission.byProposal": asAdmission,

@@ -158,6 +158,20 @@ type Truncated struct {
 	ID InstanceID
 }
 
+// ReadQuery asks which instances interfere with a read. It needs no disk and leaves no trace.
+type ReadQuery struct {
+	Epoch     Epoch
+	Number    uint64 // names the query at its sender
+	Footprint Footprint
+}
+
+// ReadReply answers with every interfering instance that the sender knows, or has forgotten.
+type ReadReply struct {
+	Epoch  Epoch
+	Number uint64
+	Deps   Dependencies
+}
+
 func (PreAccept) message()      {}
 func (PreAcceptReply) message() {}
 func (Accept) message()         {}
@@ -173,6 +187,8 @@ func (TryRecover) message()     {}
 func (Fetch) message()          {}
 func (Gossip) message()         {}
 func (Truncated) message()      {}
+func (ReadQuery) message()      {}
+func (ReadReply) message()      {}
 
 // InstanceOf is the instance a message is about; zero if it is about none or several.
 func InstanceOf(message Message) InstanceID {

@@ -40,6 +40,7 @@ type Ready struct {
 	Learned   []Learned
 	Committed []Decision
 	Led       []Led
+	Reads     []ReadPoint // what was asked for with Read, and how far to execute before it is served
 }
 
 // Learned tells the executor the initial command of an instance.

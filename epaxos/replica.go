@@ -80,7 +80,8 @@ type Replica struct {
 
 	admission admission
 
-	forgotten  InstanceID                 // known to peers, and must be here; zero if none
+	forgotten  InstanceID // known to peers, and must be here; zero if none
+	reads      reads
 	endings    []*instance                // Reconfigures whose fate may be unknown
 	restored   []*instance                // between Restore and Restored, in the order of their records
 	watch      fifo                       // undecided instances, by the time of their next look
@@ -262,6 +263,10 @@ func (r *Replica) dispatch(from int, message Message) bool {
 		return r.onGossip(from, m)
 	case Truncated:
 		return r.onTruncated(m)
+	case ReadQuery:
+		return r.onReadQuery(from, m)
+	case ReadReply:
+		return r.onReadReply(from, m)
 	default:
 		return false
 	}
@@ -274,6 +279,7 @@ func (r *Replica) Tick(now time.Duration) {
 	r.lookAtWatched()
 	r.forget()
 	r.gossip()
+	r.repeatReads()
 	r.flushRequests()
 }
 
@@ -281,10 +287,11 @@ func (r *Replica) Tick(now time.Duration) {
 // slices are valid until the next call: two sets of buffers take turns.
 func (r *Replica) Ready() Ready {
 	r.leadBatch()
+	r.askReads()
 	ready, spare := r.ready, r.spare
 	r.ready = Ready{
 		Records: spare.Records[:0], Messages: spare.Messages[:0],
-		Learned: spare.Learned[:0], Committed: spare.Committed[:0], Led: spare.Led[:0],
+		Learned: spare.Learned[:0], Committed: spare.Committed[:0], Led: spare.Led[:0], Reads: spare.Reads[:0],
 	}
 	r.spare = ready
 	r.turn++
@@ -294,13 +301,14 @@ func (r *Replica) Ready() Ready {
 // HasReady reports whether Ready would return anything.
 func (r *Replica) HasReady() bool {
 	y := &r.ready
-	return len(r.admission.batch)+len(y.Records)+len(y.Messages)+len(y.Learned)+len(y.Committed)+len(y.Led) > 0
+	return len(r.admission.batch)+len(r.reads.batch.reads)+
+		len(y.Records)+len(y.Messages)+len(y.Learned)+len(y.Committed)+len(y.Led)+len(y.Reads) > 0
 }
 
 // Quiet reports whether nothing is left to do: all that was heard of is decided and nothing waits.
 func (r *Replica) Quiet() bool {
 	a := &r.admission
-	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && r.decided.CoversAll(r.tops) && r.rested()
+	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && len(r.reads.open) == 0 && r.decided.CoversAll(r.tops) && r.rested()
 }
 
 // Stats returns the counters.

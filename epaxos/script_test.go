@@ -60,6 +60,9 @@ func checkBranches(t *testing.T, taken epaxos.Branches) {
 	for b := epaxos.BranchHeldBack; b <= epaxos.BranchAdopted; b++ {
 		elsewhere[b] = "epoch_test.go and simulation: a story is of one epoch"
 	}
+	for b := epaxos.BranchReadAnswered; b <= epaxos.BranchReadAgain; b++ {
+		elsewhere[b] = "internal/node/read_test.go and simulation: a story has no reads without instances"
+	}
 	for i, n := range taken {
 		b := epaxos.Branch(i)
 		if why := elsewhere[b]; n == 0 && why == "" {

@@ -63,6 +63,10 @@ func (m Membership) FormatMessage(message Message) string {
 			m.FormatDeps(v.Executed), m.FormatDeps(v.Tops), m.FormatDeps(v.Stable))
 	case Truncated:
 		return fmt.Sprintf("Truncated %v", v.ID)
+	case ReadQuery:
+		return fmt.Sprintf("ReadQuery %d %v", v.Number, v.Footprint)
+	case ReadReply:
+		return fmt.Sprintf("ReadReply %d deps=%s", v.Number, m.FormatDeps(v.Deps))
 	default:
 		return fmt.Sprintf("%T", message)
 	}

@@ -55,6 +55,10 @@ func EpochOf(message Message) Epoch {
 		return m.Epoch
 	case Truncated:
 		return m.ID.Epoch
+	case ReadQuery:
+		return m.Epoch
+	case ReadReply:
+		return m.Epoch
 	default:
 		return InstanceOf(message).Epoch
 	}

@@ -23,6 +23,7 @@ type column struct {
 	ordered  epaxos.Slot
 	known    epaxos.Slot
 	top      epaxos.Slot // the highest slot ever set
+	last     epaxos.Slot // the highest slot executed, but for prefixes restored as a whole
 	wide     slotList    // unexecuted vertices with a range or everything access
 	gaps     gapHeap     // vertices that wait for unknown slots of this column
 }

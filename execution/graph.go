@@ -97,6 +97,7 @@ func (g *Graph) Restore(id epaxos.InstanceID) {
 	if c.at(id.Slot) == nil {
 		g.took(BranchRestored)
 		c.set(id.Slot, executed)
+		c.last = max(c.last, id.Slot)
 		g.advance(c)
 	}
 }
@@ -179,6 +180,7 @@ func (g *Graph) Next() []Vertex {
 		column, _ := g.place(id)
 		c := &g.columns[column]
 		c.set(id.Slot, executed)
+		c.last = max(c.last, id.Slot)
 		g.advance(c)
 		g.taken = append(g.taken, id)
 	}
@@ -200,6 +202,15 @@ func (g *Graph) Executed() epaxos.Dependencies {
 		prefix[i] = g.columns[i].executed
 	}
 	return prefix
+}
+
+// ExecutedTops returns the highest executed slot of each column. The caller owns it.
+func (g *Graph) ExecutedTops() epaxos.Dependencies {
+	tops := g.Executed()
+	for i := range tops {
+		tops[i] = max(tops[i], g.columns[i].last)
+	}
+	return tops
 }
 
 // ExecutedAbove returns the executed instances above Executed, no-ops too, ascending in each column.

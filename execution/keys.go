@@ -51,6 +51,14 @@ func (t *keyTable) attach(v *vertex, access *epaxos.Access) *key {
 	return k
 }
 
+// find returns the key of an access, nil if no unexecuted vertex touches it.
+func (t *keyTable) find(access *epaxos.Access) *key {
+	if int(access.Space) >= len(t.spaces) {
+		return nil
+	}
+	return t.spaces[access.Space][access.Key]
+}
+
 func (t *keyTable) detach(v *vertex, k *key, access *epaxos.Access) {
 	if !k.track(v.column, access.Mode).remove(v) {
 		return // the footprint names the key twice in one mode

@@ -18,7 +18,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "the one seed to run, instead of several")
-	runsFlag = flag.Int("runs", 12, "random schedules for each protocol and size")
+	runsFlag = flag.Int("runs", 8, "random schedules for each protocol and size")
 )
 
 // faultsLast is how long clients ask and faults happen; then there must be an end.

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,12 @@ type Emulation struct {
 	CPU    time.Duration // for each message sent or received; 0 makes processors infinitely fast
 }
 
+// Tuning changes settings of EPaxos* from what ships; zero values do not.
+type Tuning struct {
+	Window       int           // own commands on one key that are proposed and not executed
+	FastPathWait time.Duration // how long a slow quorum waits for a fast one
+}
+
 // Fault is what goes wrong in a run.
 type Fault struct {
 	Crash  int           // replica, from 1, whose site stops for good, its clients too; -1 is the leader; 0 is none
@@ -72,6 +79,7 @@ type Point struct {
 	Workload   Workload
 	Active     []int // regions with clients, from 0; nil is all
 	Emulation  Emulation
+	Tuning     Tuning
 	Fault      Fault
 	Warmup     time.Duration
 	Duration   time.Duration
@@ -99,6 +107,8 @@ func (p *Point) validate() error {
 		return fmt.Errorf("times must not be negative, and the duration positive")
 	case p.Emulation.Loss < 0 || p.Emulation.Loss > 50 || p.Emulation.Jitter < 0 || p.Emulation.Jitter > 1000:
 		return fmt.Errorf("loss of %v %% and jitter of %v %%: need at most 50 and 1000", p.Emulation.Loss, p.Emulation.Jitter)
+	case p.Protocol.Leader != "" && !slices.Contains(p.Profile.Sites, p.Protocol.Leader):
+		return fmt.Errorf("leader %s is at none of the sites %v", p.Protocol.Leader, p.Profile.Sites)
 	case p.Fault.Crash > p.Replicas || p.Fault.Slow > p.Replicas:
 		return fmt.Errorf("replica %d does not exist", max(p.Fault.Crash, p.Fault.Slow))
 	}

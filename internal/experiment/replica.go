@@ -94,11 +94,18 @@ type egalitarian struct {
 // writeBack is how long executed marks may wait for a save, as in a server.
 const writeBack = 100 * time.Millisecond
 
-func newEgalitarian(id epaxos.ReplicaID, m epaxos.Membership, r *rand.Rand) (*egalitarian, error) {
+func newEgalitarian(id epaxos.ReplicaID, m epaxos.Membership, t Tuning, r *rand.Rand) (*egalitarian, error) {
 	index := deps.New(m.N())
+	limits, timing := epaxos.DefaultLimits(), epaxos.DefaultTiming()
+	if t.Window > 0 {
+		limits.InFlightPerKey = t.Window
+	}
+	if t.FastPathWait > 0 {
+		timing.FastPathWait = t.FastPathWait
+	}
 	core, err := epaxos.New(epaxos.Config{
 		ID: id, Membership: m, Index: index, Rand: r,
-		Limits: epaxos.DefaultLimits(), Timing: epaxos.DefaultTiming(),
+		Limits: limits, Timing: timing,
 	})
 	if err != nil {
 		return nil, err

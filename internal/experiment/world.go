@@ -146,7 +146,7 @@ func (w *world) build(h *host) (replica, error) {
 	r := stream(p.seed(), streamCore, int(h.life)<<8|h.column)
 	if p.Protocol.Family == "epaxos" {
 		members.F, members.E = p.Protocol.F, p.Protocol.E
-		e, err := newEgalitarian(id, members, r)
+		e, err := newEgalitarian(id, members, p.Tuning, r)
 		if err != nil {
 			return nil, err
 		}

@@ -33,6 +33,7 @@ type Core interface {
 	Watermarks() epaxos.Watermarks
 	End(now time.Duration, executed []epaxos.InstanceID) []epaxos.Unfinished
 	Adopt(now time.Duration, u epaxos.Unfinished)
+	Read(now time.Duration, id epaxos.ProposalID, footprint epaxos.Footprint)
 }
 
 // Orderer turns committed instances into one order of execution. *execution.Graph is the one that
@@ -46,6 +47,8 @@ type Orderer interface {
 	TakeExecuted() []epaxos.InstanceID
 	Executed() epaxos.Dependencies
 	ExecutedAbove() []epaxos.InstanceID
+	ExecutedTops() epaxos.Dependencies
+	Passed(footprint epaxos.Footprint, upTo epaxos.Dependencies) bool
 	Blocked() []epaxos.InstanceID
 	Pending() int
 }
@@ -58,6 +61,6 @@ type Store interface {
 	Groups(visit func(number uint64, group []byte) error) error
 	LastGroup() uint64
 	BatchBytesMax() int
-	Held() uint64
-	Pin() (group uint64)
+	storage.Versions
+	storage.Staging
 }

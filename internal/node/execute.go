@@ -18,10 +18,14 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	if n.noRoom != nil {
 		return nil, nil // the decisions may rely on records that are not saved yet
 	}
-	var answers []Answer
 	if n.core == nil {
-		return nil, nil
+		answers, err := n.serveReads(nil)
+		if err != nil {
+			return answers, err
+		}
+		return n.takeIn(answers)
 	}
+	var answers []Answer
 	n.hand()
 	for n.next == nil {
 		component := n.orderer.Next()
@@ -36,13 +40,19 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 			return answers, nil
 		}
 	}
-	switch {
-	case n.next == nil:
-		n.mark()
-	case n.admitted: // else nothing may be written yet (rule S8)
+	if n.next != nil {
+		if !n.admitted { // then nothing may be written yet (rule S8)
+			return answers, nil
+		}
 		return n.endEpoch(answers)
 	}
-	return answers, nil
+	n.mark()
+	answers, err := n.serveReads(answers)
+	if err != nil {
+		return answers, err
+	}
+	n.stamp(answers)
+	return n.takeIn(answers)
 }
 
 // execute carries out one component, up to the Reconfigure if one in it is accepted.

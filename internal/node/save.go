@@ -50,6 +50,9 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 			return nil, n.settle(err)
 		}
 	}
+	if err := n.transfer(); err != nil {
+		return nil, n.settle(err)
+	}
 	n.noRoom = nil
 	messages := n.pending.Messages
 	n.pending.Messages, n.pending.MustSync = nil, false
@@ -113,6 +116,7 @@ func (n *Node) takeReady() {
 	p.Learned = joined(p.Learned, ready.Learned)
 	p.Committed = joined(p.Committed, ready.Committed)
 	p.Led = joined(p.Led, ready.Led)
+	n.pointReads(ready.Reads)
 }
 
 // joined keeps what waits over several turns in memory of its own; what is done with in its turn

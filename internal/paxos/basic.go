@@ -28,6 +28,9 @@ type attempt struct {
 // backoffDoublings bounds how often the time that a refused proposer waits at most is doubled.
 const backoffDoublings = 5
 
+// attemptMax bounds the commands of one attempt. It is high, since there is one attempt at a time.
+const attemptMax = 1024
+
 func newBasic(config Config) *basic { return &basic{base: newBase(config)} }
 
 func (p *basic) Restore(r Record) { p.restore(r) }
@@ -103,7 +106,7 @@ func (p *basic) begin() {
 	a := &p.attempt
 	s := p.slot(p.decided + 1)
 	*a = attempt{phase: 1, slot: s, ballot: Ballot{Number: s.promised.Number + 1, Replica: p.config.ID}, sent: p.now}
-	for _, c := range own[:min(len(own), p.config.Limits.Pack)] {
+	for _, c := range own[:min(len(own), attemptMax)] {
 		if !c.finished {
 			a.entry = append(a.entry, c.value)
 		}

@@ -241,11 +241,7 @@ func (m *multi) settle(s *slot) {
 	if s.decided || box.voters.count() < m.config.Quorums.Prepare || s.voted && s.round.Compare(m.round()) > 0 {
 		return
 	}
-	id := box.settled(m.config.Quorums.Fast, m.n, func(id CommandID) bool {
-		_, done := m.done[id]
-		return !done
-	})
-	entry, known := m.entry(id, s)
+	entry, known := m.settlement(s)
 	if !known {
 		return
 	}
@@ -253,29 +249,23 @@ func (m *multi) settle(s *slot) {
 	m.offer(s, entry)
 }
 
-// settled chooses among the votes of a ballot box: what a fast quorum may have voted for, else what most
-// have voted for of what is still of use.
-func (b *ballotBox) settled(fast, n int, useful func(CommandID) bool) CommandID {
-	leading, most := b.leading()
-	if most >= fast+b.voters.count()-n {
-		return leading
+// settlement is what a fast quorum may have voted for; if there is no such thing, everything that was voted for
+// and is of use, one after the other, so that a collision costs nobody its slot.
+func (m *multi) settlement(s *slot) (settled Entry, known bool) {
+	box := s.fast
+	id, most := box.leading()
+	if most >= m.config.Quorums.Fast+box.voters.count()-m.n {
+		return m.entry(id, s)
 	}
-	best, count := leading, 0
-	for column, candidate := range b.ids {
-		if !b.voters.has(column) || candidate == (CommandID{}) || !useful(candidate) {
+	for column, id := range box.ids {
+		if _, done := m.done[id]; done || !box.voters.has(column) || id == (CommandID{}) || settled.holds(id) {
 			continue
 		}
-		same := 0
-		for other := range b.ids {
-			if b.voters.has(other) && b.ids[other] == candidate {
-				same++
-			}
-		}
-		if same > count {
-			best, count = candidate, same
+		if entry, known := m.entry(id, s); known {
+			settled = append(settled, entry...)
 		}
 	}
-	return best
+	return settled, true
 }
 
 // settle chooses among the entries that a quorum of phase 1 voted for in one fast round.
@@ -302,7 +292,7 @@ func settle(candidates []Entry, quorum, fast, n int) Entry {
 // forgetVote makes room for another value where this replica has voted in the fast round. The command it
 // voted for gets its vote in a later slot.
 func (m *multi) forgetVote(s *slot, entry Entry) {
-	if m.fast == nil || !s.voted || s.round.Classic || s.entry.equal(entry) || len(s.entry) == 0 {
+	if m.fast == nil || !s.voted || s.round.Classic || len(s.entry) == 0 || entry.holds(s.entry.id()) {
 		return
 	}
 	id := s.entry.id()

@@ -60,6 +60,16 @@ func (e Entry) equal(other Entry) bool {
 	return true
 }
 
+// holds reports whether a command is in the entry.
+func (e Entry) holds(id CommandID) bool {
+	for i := range e {
+		if e[i].ID == id {
+			return true
+		}
+	}
+	return false
+}
+
 // id is the name of the only command of an entry of a fast round; zero for a no-op.
 func (e Entry) id() CommandID {
 	if len(e) == 0 {

@@ -21,6 +21,9 @@ var untaken = map[string]string{
 	"M5 held back":                          "no epoch ends in a simulation",
 	"M5 released":                           "no epoch ends in a simulation",
 	"M6 proposed again in the next epoch":   "no epoch ends in a simulation",
+	"Q1 query answered":                     "no simulation reads without an instance",
+	"Q2 point known":                        "no simulation reads without an instance",
+	"Q1 asked again":                        "no simulation reads without an instance",
 	"order: X1 decision before its command": "the core tells a command before its decision; tests of the graph take it",
 }
 

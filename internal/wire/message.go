@@ -32,6 +32,8 @@ const (
 	TypeEnded
 	TypeStateRequest
 	TypeStateChunk
+	TypeReadQuery
+	TypeReadReply
 )
 
 // Messages between a client and a replica.
@@ -87,6 +89,10 @@ func (e *encoder) protocol(m epaxos.Message) {
 		e.stateRequest(&m)
 	case epaxos.StateChunk:
 		e.stateChunk(&m)
+	case epaxos.ReadQuery:
+		e.readQuery(&m)
+	case epaxos.ReadReply:
+		e.readReply(&m)
 	default:
 		panic(fmt.Sprintf("wire: message type %T of the core has no encoding", m))
 	}
@@ -139,4 +145,6 @@ var protocol = [...]struct {
 	TypeEnded:          {"Ended", 2, (*decoder).ended},
 	TypeStateRequest:   {"StateRequest", 5, (*decoder).stateRequest},
 	TypeStateChunk:     {"StateChunk", 10, (*decoder).stateChunk},
+	TypeReadQuery:      {"ReadQuery", 3, (*decoder).readQuery},
+	TypeReadReply:      {"ReadReply", 3, (*decoder).readReply},
 }

@@ -59,7 +59,7 @@ var messageCodecs = []*codec[epaxos.Message]{
 	&preAcceptCodec, &preAcceptReplyCodec, &acceptCodec, &acceptReplyCodec, &commitCodec,
 	&recoverCodec, &recoverReplyCodec, &refusalCodec, &tryRecoverCodec,
 	&validateCodec, &validateReplyCodec, &waitingCodec, &fetchCodec, &gossipCodec, &truncatedCodec,
-	&endedCodec, &stateRequestCodec, &stateChunkCodec,
+	&endedCodec, &stateRequestCodec, &stateChunkCodec, &readQueryCodec, &readReplyCodec,
 }
 
 // TestMessageTypes fails where a type of the protocol has no encoding, or no test.
@@ -73,13 +73,13 @@ func TestMessageTypes(t *testing.T) {
 		}
 		seen[kind] = c.name
 	}
-	for kind := TypePreAccept; kind <= TypeStateChunk; kind++ {
+	for kind := TypePreAccept; kind <= TypeReadReply; kind++ {
 		if seen[kind] == "" && kind != TypeHello {
 			t.Errorf("type %d has no test", kind)
 		}
 	}
-	if len(protocol) != int(TypeStateChunk)+1 || protocol[TypeHello].read != nil {
-		t.Errorf("%d types can be decoded, %d exist", len(protocol)-1, TypeStateChunk)
+	if len(protocol) != int(TypeReadReply)+1 || protocol[TypeHello].read != nil {
+		t.Errorf("%d types can be decoded, %d exist", len(protocol)-1, TypeReadReply)
 	}
 }
 

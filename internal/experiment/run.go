@@ -1,0 +1,78 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Run plays all runs of an experiment, several at a time, and shows and writes what came out. What it writes into
+// Out depends on nothing but the options, run.json apart.
+func Run(ctx context.Context, o Options) (Report, error) {
+	e := find(o.Name)
+	if e == nil {
+		return Report{}, fmt.Errorf("experiment %q is unknown", o.Name)
+	}
+	points, err := e.points(&o)
+	if err != nil {
+		return Report{}, err
+	}
+	began := time.Now()
+	results, err := o.runAll(ctx, o.repeat(points))
+	if err != nil {
+		return Report{}, err
+	}
+	report := e.show(&o, results)
+	report.print(o.Terminal)
+	if o.Out == "" {
+		return report, nil
+	}
+	return report, o.write(report, results, time.Since(began))
+}
+
+// runAll keeps the order of the points, whoever ends first.
+func (o *Options) runAll(ctx context.Context, points []Point) ([]Result, error) {
+	for i := range points {
+		if err := points[i].validate(); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	workers := o.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	results := make([]Result, len(points))
+	next := make(chan int)
+	var wait sync.WaitGroup
+	progress := newProgress(o.Progress, len(points))
+	var mu sync.Mutex
+	var failed error
+	for range min(workers, len(points)) {
+		wait.Go(func() {
+			for i := range next {
+				m, err := run(ctx, points[i])
+				mu.Lock()
+				if err == nil {
+					results[i] = m.summary()
+					progress.step(&points[i])
+				} else if failed == nil {
+					failed = fmt.Errorf("run %d of %d, %s with %d replicas: %w",
+						i+1, len(points), points[i].Protocol.Name, points[i].Replicas, err)
+					cancel()
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range points {
+		next <- i
+	}
+	close(next)
+	wait.Wait()
+	progress.end()
+	return results, failed
+}
