@@ -11,7 +11,9 @@ import (
 // Trouble at the moments at which one epoch follows another, and while a state is taken over.
 
 // changeKinds is how often a change is of a kind.
-var changeKinds = [faultKinds]int{Remove: 3, Requorum: 3, Race: 4, Row: 2}
+var changeKinds = [faultKinds]int{
+	AddVoter: 2, AddLearner: 3, Promote: 3, Remove: 3, Replace: 2, Requorum: 2, Race: 4, Row: 3,
+}
 
 func changeBag(wanted func(FaultKind) bool) []FaultKind {
 	var bag []FaultKind

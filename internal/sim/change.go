@@ -114,8 +114,7 @@ func (w *world) join(i int, known wire.Members) {
 
 // decided takes the answer to a Reconfigure.
 func (w *world) decided(i int, c *change, a *node.Answer) {
-	if a.Void {
-		w.report.Void++
+	if a.Void || a.Unknown {
 		return
 	}
 	result, err := wire.DecodeControlResult(a.Result)

@@ -121,7 +121,7 @@ func (w *world) start(i int) {
 			return order
 		},
 		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: w.setup.writeBack, Trace: w.tracer(),
-		Compaction: w.setup.compaction,
+		Compaction: w.setup.compaction, Transfer: w.setup.transfer,
 	})
 	if w.refused(i, err) {
 		return

@@ -57,6 +57,7 @@ type setup struct {
 
 	epochs   bool // the membership changes
 	machines int  // replicas of the first epoch, and those that may join
+	transfer node.Transfer
 
 	clients int
 	hot     float64       // share of requests on shared keys
@@ -176,6 +177,7 @@ func (s *setup) drawEpochs(o *Options, r *rand.Rand) {
 	s.machines = s.members.N()
 	if s.epochs = many && o.Epochs != EpochsOne || o.Epochs == EpochsMany; s.epochs {
 		s.machines += spares
+		s.transfer = node.Transfer{ChunkBytes: 50 + r.IntN(2000), BytesPerSecond: 1000 << r.IntN(8)}
 	}
 }
 

@@ -192,6 +192,12 @@ func (w *world) answer(i int, answers []node.Answer) {
 			w.void(i, o)
 			continue
 		}
+		if a.Unknown {
+			w.report.Unknown++
+			w.left++
+			o.client.close(o, w.setup.pace)
+			continue
+		}
 		result, err := wire.DecodeResult(a.Result)
 		if err != nil {
 			w.violated("integrity", "a result does not decode: %v", err)
