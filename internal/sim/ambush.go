@@ -43,7 +43,7 @@ func (f *Fault) mortal() bool {
 func (p *planner) epochs() {
 	r := p.rand
 	bag := changeBag(func(FaultKind) bool { return true })
-	for range 2 + r.IntN(6) {
+	for range 2 + r.IntN(8) {
 		at := between(r, 0, p.end*9/10)
 		p.add(bag[r.IntN(len(bag))], at)
 		for range r.IntN(3) {
@@ -56,33 +56,49 @@ func (p *planner) epochs() {
 				p.faults = p.faults[:len(p.faults)-1]
 			}
 		}
+		if r.IntN(3) == 0 {
+			p.add(Promote, at+between(r, p.trip, 2*time.Second))
+		}
 	}
 	if r.IntN(4) == 0 {
 		p.add(CrashAll, between(r, 0, p.end*9/10))
 	}
 }
 
-// lieInWait lets a fault of a host hear of the moments at which it may strike.
+// lieInWait lets faults hear of the moments at which they may strike a host.
 func (w *world) lieInWait(i int) {
 	h := w.hosts[i]
 	h.disk.ambush = func(at moment) bool {
-		t := h.ambush
-		if t == nil || !w.faults || t.Kind == CrashSource {
-			return false
-		}
-		wanted := moment(t.Type) % beforeStage //nolint:gosec // small
-		if t.Kind == CrashInstall {
-			wanted = moment(t.Type) % moments //nolint:gosec // small
-			if h.votes() {
-				return false
+		for _, t := range w.ambushes {
+			if w.faults && h.dying == nil && t.ambushes(h, i, at) && w.pounces(t, true) {
+				h.dying, t.struck = t, t.struck|1<<i
 			}
 		}
-		if at != wanted {
-			return false
-		}
-		h.dying = t
-		return true
+		return h.dying != nil
 	}
+}
+
+// ambushes reports whether a fault means this moment of a host.
+func (t *trouble) ambushes(h *host, i int, at moment) bool {
+	switch t.Kind {
+	case CrashSwitch: // of some replicas, each once
+		return at == moment(t.Type)%beforeStage && (t.Set&^t.struck)>>i&1 == 1 //nolint:gosec // small
+	case CrashInstall: // of one
+		return at == moment(t.Type)%moments && t.struck == 0 && !h.votes() //nolint:gosec // small
+	default:
+		return false
+	}
+}
+
+// ambushed reports whether a host dies as it hands a part of its state over.
+func (w *world) ambushed(i int, messages []epaxos.Envelope) bool {
+	for _, t := range w.ambushes {
+		if t.Kind == CrashSource && t.struck == 0 && handsOver(messages) && w.pounces(t, true) {
+			w.hosts[i].dying, t.struck = t, 1
+			return true
+		}
+	}
+	return false
 }
 
 // handsOver reports whether some message is a part of a state.

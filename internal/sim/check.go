@@ -19,7 +19,8 @@ func (w *world) unfinished() string {
 			return fmt.Sprintf("r%d is down", id)
 		}
 		if !w.serves(i) {
-			return fmt.Sprintf("r%d is in epoch %d, epoch %d runs: %+v", id, w.check.epochs[i], newest.members.Epoch, h.node.Status())
+			return fmt.Sprintf("r%d is in epoch %d, epoch %d runs: %+v", id, w.check.epochs[i], newest.members.Epoch,
+				h.node.Status())
 		}
 		if n := len(h.calls) + len(h.asked); n > 0 {
 			return fmt.Sprintf("%d requests wait at r%d: %+v", n, id, h.node.Status())

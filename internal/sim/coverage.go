@@ -96,7 +96,8 @@ func (r Report) String() string {
 	s := r.Stats
 	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; fast %d, slow %d, recovered %d, "+
 		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
-		"frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, states taken over %d, strangers %d, void %d, superseded %d; faults",
+		"frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
+		"states taken over %d, strangers %d, void %d, superseded %d; faults",
 		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, s.Fast, s.Slow, s.Recoveries,
 		s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
 		s.Forgotten, r.Dropped, r.Epochs, r.Installed, r.Strangers, r.Void, r.Superseded)

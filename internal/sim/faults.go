@@ -8,9 +8,10 @@ import (
 // trouble is a fault of the plan on its way.
 type trouble struct {
 	Fault
-	index int
-	hit   bool // it did something
-	skip  int  // chances it lets pass
+	index  int
+	hit    bool   // it did something
+	skip   int    // chances it lets pass
+	struck uint64 // hosts, of an ambush
 }
 
 // scheduleFaults puts the plan, as far as it is kept, on the agenda.
@@ -75,9 +76,8 @@ func (w *world) strike(t *trouble) {
 			h.armed = t
 		}
 	case CrashSwitch, CrashInstall, CrashSource:
-		if h.ambush == nil {
-			h.ambush = t
-		}
+		t.skip = int(t.Level * 3)
+		w.ambushes = append(w.ambushes, t)
 	case AddVoter, AddLearner, Promote, Remove, Replace, Requorum, Race, Row:
 		w.change(t)
 	case CrashAll:
@@ -155,7 +155,7 @@ func (w *world) cease(t *trouble) {
 	case ClockRate:
 		h.clock.turn(w.now, 1)
 	}
-	for _, slot := range []**trouble{&h.armed, &h.ambush, &h.slowSync, &h.slow} {
+	for _, slot := range []**trouble{&h.armed, &h.slowSync, &h.slow} {
 		if *slot == t {
 			*slot = nil
 		}
@@ -163,6 +163,7 @@ func (w *world) cease(t *trouble) {
 	gone := func(other *trouble) bool { return other == t }
 	w.weather = slices.DeleteFunc(w.weather, gone)
 	w.doubts = slices.DeleteFunc(w.doubts, gone)
+	w.ambushes = slices.DeleteFunc(w.ambushes, gone)
 }
 
 // heal ends all faults and starts what is down and can come back.
@@ -170,9 +171,9 @@ func (w *world) heal() {
 	w.faults, w.healed = false, w.now
 	w.note(noteHeal, 0, nil)
 	w.tracef("healed")
-	w.weather, w.doubts = nil, nil
+	w.weather, w.doubts, w.ambushes = nil, nil, nil
 	for i, h := range w.hosts {
-		h.pausedUntil, h.armed, h.ambush, h.slow, h.slowSync, h.full = 0, nil, nil, nil, nil, nil
+		h.pausedUntil, h.armed, h.slow, h.slowSync, h.full = 0, nil, nil, nil, nil
 		h.clock.turn(w.now, 1)
 		h.disk.memory.Full(false)
 		if h.node == nil && !h.gone && h.life > 0 {

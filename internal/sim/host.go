@@ -37,8 +37,7 @@ type host struct {
 	turnDue     bool     // a slow replica has a turn on the agenda
 
 	armed    *trouble // how it dies at the next boundary
-	ambush   *trouble // how it dies between two epochs
-	dying    *trouble // of the ambush
+	dying    *trouble // of an ambush
 	wiped    *trouble // its disk was emptied
 	again    *trouble // how it dies after its next start
 	flipped  *trouble // what its next start has to notice

@@ -151,7 +151,8 @@ func unsupportedReport(saved *epaxos.Record, m *epaxos.RecoverReply) string {
 // unsupportedCommit is rule S2: under the optimised rules a leader tells its fast commit once that is
 // saved. Whoever else tells a decision has learnt it from a quorum, or from its leader.
 func (c *checker) unsupportedCommit(host int, saved *epaxos.Record, m *epaxos.Commit) string {
-	if m.ID.Replica != c.name(host) || !m.Ballot.IsZero() || c.of(m.ID.Epoch).Baseline() || saved.Phase == epaxos.Committed {
+	baseline := c.of(m.ID.Epoch).Baseline()
+	if m.ID.Replica != c.name(host) || !m.Ballot.IsZero() || baseline || saved.Phase == epaxos.Committed {
 		return ""
 	}
 	return unless(saved.Phase == epaxos.Accepted, "the own fast commit is not saved")

@@ -111,9 +111,10 @@ func (c *checker) kept(host int, before map[epaxos.InstanceID]epaxos.Record, log
 		// Ranging over a map: of several the least is told, so that a seed tells the same.
 		column, _ := m.Column(id.Replica)
 		now := c.durable[host][id]
-		whole := id.Epoch != m.Epoch || now.Phase >= old.Phase && !now.Promised.Less(old.Promised) && !now.Accepted.Less(old.Accepted) &&
+		whole := now.Phase >= old.Phase && !now.Promised.Less(old.Promised) && !now.Accepted.Less(old.Accepted) &&
 			(now.Command != nil || old.Command == nil) && (now.Initial != nil || old.Initial == nil)
-		if !whole && !log.truncated.Covers(column, id.Slot) && (lost == nil || id.Compare(lost.ID) < 0) {
+		if !whole && id.Epoch == m.Epoch && !log.truncated.Covers(column, id.Slot) &&
+			(lost == nil || id.Compare(lost.ID) < 0) {
 			lost = &old
 		}
 	}

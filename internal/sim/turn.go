@@ -99,7 +99,7 @@ func (w *world) hold(i int, messages []epaxos.Envelope) {
 func (w *world) finish(i int, messages []epaxos.Envelope) {
 	h := w.hosts[i]
 	group := h.disk.LastGroup()
-	dies, sent := w.diesSaved(h, messages)
+	dies, sent := w.diesSaved(i, messages)
 	w.network.send(i, group, messages[:sent])
 	if dies {
 		t := h.armed
@@ -128,10 +128,10 @@ func (w *world) finish(i int, messages []epaxos.Envelope) {
 
 // diesSaved tells whether a host dies between its save and its execution, and how many messages leave
 // before either. One that is to die answered tells nobody else before that.
-func (w *world) diesSaved(h *host, messages []epaxos.Envelope) (dies bool, sent int) {
-	if h.ambush != nil && h.ambush.Kind == CrashSource && w.faults && handsOver(messages) {
-		h.dying = h.ambush
-		return true, int(h.ambush.Level * float64(len(messages)))
+func (w *world) diesSaved(i int, messages []epaxos.Envelope) (dies bool, sent int) {
+	h := w.hosts[i]
+	if w.faults && w.ambushed(i, messages) {
+		return true, int(h.dying.Level * float64(len(messages)))
 	}
 	t := h.armed
 	if t == nil || !w.faults {
@@ -213,9 +213,7 @@ func (w *world) crash(i int, d death) {
 	w.tracef("crash of r%d", replicaOf(i))
 	w.tally(h)
 	h.node, h.core, h.armed = nil, nil, nil
-	if h.dying != nil {
-		h.ambush, h.dying = nil, nil
-	}
+	h.dying = nil
 	h.disk = newDisk(h.disk.memory.Crash(d.keepBegun))
 	w.check.crashed(i, h.disk)
 	w.left += len(h.calls) // clients ask as much again, so that a run has its answers

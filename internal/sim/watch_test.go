@@ -100,8 +100,8 @@ func TestMessagesPlanted(t *testing.T) {
 		"fast commit":             {decided, epaxos.Commit{ID: id, Deps: none}, true},
 		"fast commit unsaved":     {voted, epaxos.Commit{ID: id, Deps: none}, false},
 		"commit of a recovery":    {promised, epaxos.Commit{ID: id, Ballot: ballot, Deps: none}, true},
-		"gossip":                  {nothing, epaxos.Gossip{Executed: none}, true},
-		"gossip ahead of marks":   {nothing, epaxos.Gossip{Executed: other}, false},
+		"gossip":                  {nothing, epaxos.Gossip{Epoch: 1, Executed: none}, true},
+		"gossip ahead of marks":   {nothing, epaxos.Gossip{Epoch: 1, Executed: other}, false},
 		"waiting":                 {nothing, epaxos.Waiting{ID: id}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,28 +33,29 @@ const (
 
 // world is one simulated cluster.
 type world struct {
-	options Options
-	setup   setup
-	now     time.Duration
-	events  agenda
-	seq     int
-	members epaxos.Membership // of the first epoch
-	hosts   []*host           // those of the first epoch, and machines that may join
-	asked   []wire.Members    // of all Reconfigures that anybody asked for
-	network network
-	faults  bool       // not healed yet
-	plan    []int      // indices of the faults that are kept
-	weather []*trouble // faults of the network, now
-	doubts  []*trouble // suspicions that faults cause, now
-	healed  time.Duration
-	check   checker
-	clients []*client
-	mix     mix
-	left    int // requests that no client has begun
-	report  Report
-	hash    fingerprint
-	lines   []string   // only while tracing
-	err     *Violation // the first one
+	options  Options
+	setup    setup
+	now      time.Duration
+	events   agenda
+	seq      int
+	members  epaxos.Membership // of the first epoch
+	hosts    []*host           // those of the first epoch, and machines that may join
+	asked    []wire.Members    // of all Reconfigures that anybody asked for
+	network  network
+	faults   bool       // not healed yet
+	plan     []int      // indices of the faults that are kept
+	weather  []*trouble // faults of the network, now
+	doubts   []*trouble // suspicions that faults cause, now
+	ambushes []*trouble // that wait for the moments between two epochs
+	healed   time.Duration
+	check    checker
+	clients  []*client
+	mix      mix
+	left     int // requests that no client has begun
+	report   Report
+	hash     fingerprint
+	lines    []string   // only while tracing
+	err      *Violation // the first one
 }
 
 func (w *world) after(d time.Duration, run func()) {
