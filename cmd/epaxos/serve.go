@@ -112,7 +112,8 @@ func explained(err error) error {
 }
 
 const retire = "Do not start it on this directory again, nor on a copy: it may have forgotten what it promised. " +
-	"Keep the directory for analysis. The other replicas go on without it, as long as a quorum of them is up."
+	"Keep the directory for analysis, and put a new replica in its place: \"epaxos member replace ID --addr HOST:PORT\", " +
+	"where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
 
 var advice = []struct {
 	fault error
@@ -120,6 +121,7 @@ var advice = []struct {
 }{
 	{server.ErrForgot, "What to do: " + retire},
 	{server.ErrDamaged, "What to do: check the disk. " + retire},
+	{server.ErrCondemned, "What to do: " + retire},
 	{server.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
 		"replica has a directory and a configuration of its own."},
 	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
