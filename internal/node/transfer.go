@@ -91,6 +91,16 @@ func chain(sum uint64, w epaxos.StateWrite) uint64 {
 	return crc64.Update(crc64.Update(sum, chainTable, w.Key), chainTable, w.Value)
 }
 
+// chainEnd makes a checksum that of a whole state, so that a part of one is never taken for it.
+func chainEnd(sum uint64, e epaxos.Epoch, boundary bool) uint64 {
+	var b [9]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(e))
+	if boundary {
+		b[8] = 1
+	}
+	return crc64.Update(sum, chainTable, b[:])
+}
+
 // hearTransfer takes the messages of a transfer. It reports whether this was one.
 func (n *Node) hearTransfer(p *peer, m epaxos.Message) bool {
 	switch m := m.(type) {

@@ -88,7 +88,7 @@ func (n *Node) scanStaged(see func(storage.Write)) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("read the staged state: %w", err)
-	case sum != note.Sum:
+	case chainEnd(sum, note.Epoch, note.Boundary) != note.Sum:
 		return fmt.Errorf("%w: what is staged is not what replica %d has sent", errUnfit, note.Origin.Replica)
 	default:
 		return nil

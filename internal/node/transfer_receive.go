@@ -293,6 +293,9 @@ func (n *Node) hearChunk(p *peer, m epaxos.StateChunk) {
 		}
 		after, sum = w.Key, chain(sum, w)
 	}
+	if m.Last {
+		sum = chainEnd(sum, m.Epoch, m.Boundary)
+	}
 	if sum != m.Sum || len(m.Writes) == 0 && !m.Last {
 		return
 	}

@@ -128,7 +128,7 @@ func (n *Node) part(a *asker, r *epaxos.StateRequest) (epaxos.StateChunk, error)
 		n.fault = fmt.Errorf("read the state of group %d for replica %d: %w", v.group, a.replica, err)
 		return c, n.fault
 	default:
-		c.Last = true
+		c.Last, c.Sum = true, chainEnd(c.Sum, c.Epoch, c.Boundary)
 	}
 	n.sender.credit -= size
 	return c, nil
