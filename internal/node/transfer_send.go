@@ -107,7 +107,7 @@ func (n *Node) part(a *asker, r *epaxos.StateRequest) (epaxos.StateChunk, error)
 	v := &a.target
 	c.At, c.Epoch, c.Boundary, c.Executed, c.Sum = v.group, v.epoch, v.boundary, v.executed, r.Sum
 	if r.After == nil {
-		c.Sum = chainStart(r.Since, v.group)
+		c.Sum = chainStart(r.Since, v.group, v.epoch, v.boundary)
 	}
 	size := 0
 	err := n.config.Store.Changes(r.Since, v.group, r.After, func(w storage.Write) error {
@@ -128,7 +128,7 @@ func (n *Node) part(a *asker, r *epaxos.StateRequest) (epaxos.StateChunk, error)
 		n.fault = fmt.Errorf("read the state of group %d for replica %d: %w", v.group, a.replica, err)
 		return c, n.fault
 	default:
-		c.Last, c.Sum = true, chainEnd(c.Sum, c.Epoch, c.Boundary)
+		c.Last, c.Sum = true, chainEnd(c.Sum)
 	}
 	n.sender.credit -= size
 	return c, nil
