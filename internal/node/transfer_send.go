@@ -111,10 +111,11 @@ func (n *Node) part(a *asker, r *epaxos.StateRequest) (epaxos.StateChunk, error)
 	}
 	size := 0
 	err := n.config.Store.Changes(r.Since, v.group, r.After, func(w storage.Write) error {
-		size += len(w.Key) + len(w.Value) + chunkWriteBytes
-		if len(c.Writes) > 0 && size > n.sender.config.ChunkBytes {
+		more := len(w.Key) + len(w.Value) + chunkWriteBytes
+		if len(c.Writes) > 0 && size+more > n.sender.config.ChunkBytes {
 			return errEnough
 		}
+		size += more
 		write := epaxos.StateWrite{Key: bytes.Clone(w.Key), Value: bytes.Clone(w.Value), Delete: w.Delete}
 		c.Writes, c.Sum = append(c.Writes, write), chain(c.Sum, write)
 		n.sender.served += uint64(len(w.Key) + len(w.Value))
