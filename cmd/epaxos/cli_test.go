@@ -154,6 +154,9 @@ func TestCommands(t *testing.T) {
 		{"", "del --prefix q/", 0, "1 key deleted, by", ""},
 		{"", "del --prefix q/", 1, "0 keys deleted, by", ""},
 		{"", "del --prefix q/ -o json", 1, `"count": 0`, ""},
+		{"", "forget --prefix q/", 0, "3 keys forgotten, by", ""},
+		{"", "forget q/ q0", 0, "0 keys forgotten, by", ""},
+		{"", "put q/1 anew", 0, "q/1 ok - 1", ""},
 
 		{"", "status", 0, "3 of 3 replicas answer; quorums: 2 slow, 2 fast", ""},
 		{"", "status -o json", 0, `"reachable": true`, ""},

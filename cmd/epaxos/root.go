@@ -28,7 +28,7 @@ interfere are decided in one round trip.
 	root.AddCommand(
 		demoCommand(sh), experimentCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), versionCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), versionCommand(sh),
 	)
 	return root
 }

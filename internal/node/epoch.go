@@ -188,6 +188,7 @@ func (n *Node) cutOff(void []execution.Vertex) {
 		return slices.ContainsFunc(void, func(v execution.Vertex) bool { return v.ID == id })
 	})
 	n.unsaved.executed = append(n.unsaved.executed, n.ended...)
+	n.unsaved.hold = storage.HoldThis // whichever group takes this to the disk (rule M9)
 	n.unsaved.touch(n.now)
 }
 
@@ -195,7 +196,6 @@ func (n *Node) cutOff(void []execution.Vertex) {
 // full it is tried again with the next turn.
 func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 	n.takeReady() // what is decided must be durable before it is told, by the former core too
-	n.unsaved.hold = storage.HoldThis
 	if err := n.flush(true); err != nil {
 		return answers, n.settle(err)
 	}
@@ -268,25 +268,13 @@ func (n *Node) step(p *peer, m epaxos.Message) {
 	case e > 0 && e < n.members.Epoch:
 		n.answerEnded(p, m)
 	case n.core == nil:
-	case e > n.members.Epoch && e <= n.ahead:
-		// The peer is ahead, and has said so.
-	case e == n.members.Epoch && n.ahead > e && !isDecision(m):
-		// This epoch is over: to vote in it is of no use to anybody (rule M8).
-	default:
+	case e > n.members.Epoch:
+		// The peer is ahead. It says so itself once it hears from this replica.
+	default: // a vote too, even if the epoch is known to be over elsewhere (rule M8)
 		if e == n.members.Epoch {
 			n.hearEpoch(p, e)
 		}
 		n.core.Step(n.now, epaxos.Envelope{From: p.Replica, To: n.config.ID, Message: m})
-	}
-}
-
-// isDecision reports whether a message helps to execute the end of an epoch.
-func isDecision(m epaxos.Message) bool {
-	switch m.(type) {
-	case epaxos.Commit, epaxos.Gossip, epaxos.Truncated:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -299,16 +287,33 @@ func (n *Node) hearEpoch(p *peer, e epaxos.Epoch) {
 // answerEnded handles a message of an epoch that is over: it gets decisions, or the answer that it is over,
 // never a vote and never silence for ever, and never that something was not known (rule M7).
 func (n *Node) answerEnded(p *peer, m epaxos.Message) {
+	if p.epoch >= n.members.Epoch {
+		return // it was on its way for long: two that answered each other's would never end
+	}
 	f := &n.former
 	decided := f.core != nil && epaxos.EpochOf(m)+1 == n.members.Epoch
-	if _, asks := m.(epaxos.Fetch); asks && decided {
-		f.core.Step(n.now, epaxos.Envelope{From: p.Replica, To: n.config.ID, Message: m})
+	if ids := concerns(m); decided && len(ids) > 0 {
+		f.core.Step(n.now, epaxos.Envelope{From: p.Replica, To: n.config.ID, Message: epaxos.Fetch{IDs: ids}})
 		for _, e := range f.core.Ready().Messages {
 			n.say(e.To, e.Message)
 		}
 	}
 	if p.told == 0 || n.now-p.told >= endedInterval {
 		n.tellEnded(p, decided)
+	}
+}
+
+// concerns is the instances whose decisions end what a message asks for (rule C2).
+func concerns(m epaxos.Message) []epaxos.InstanceID {
+	switch m := m.(type) {
+	case epaxos.Fetch:
+		return m.IDs
+	case epaxos.TryRecover:
+		return m.IDs
+	case epaxos.PreAccept, epaxos.Accept, epaxos.Recover, epaxos.Validate:
+		return []epaxos.InstanceID{epaxos.InstanceOf(m)}
+	default:
+		return nil
 	}
 }
 
@@ -326,7 +331,7 @@ func (n *Node) settleFormer() {
 	if n.former.core != nil && (!behind || n.now-n.former.since >= formerMax) {
 		n.former = former{}
 	}
-	if n.held && !absent && n.admitted {
+	if n.held && !absent && n.admitted && n.next == nil {
 		n.held, n.unsaved.hold = false, storage.HoldNone
 		n.unsaved.touch(n.now)
 	}
