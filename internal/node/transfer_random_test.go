@@ -16,12 +16,12 @@ import (
 )
 
 var (
-	turmoilSeed = flag.Uint64("turmoil-seed", 0, "run this schedule of memberships only")
-	turmoilRuns = flag.Uint64("turmoil-runs", 25, "how many schedules of memberships")
+	upheavalSeed = flag.Uint64("upheaval-seed", 0, "run this schedule of memberships only")
+	upheavalRuns = flag.Uint64("upheaval-runs", 25, "how many schedules of memberships")
 )
 
-// turmoil is a company whose members change while messages are lost, repeated and late, and replicas crash.
-type turmoil struct {
+// upheaval is a company whose members change while messages are lost, repeated and late, and replicas crash.
+type upheaval struct {
 	*company
 	rand    *rand.Rand
 	bad     int // of a hundred messages so many are lost, and as many late
@@ -31,16 +31,16 @@ type turmoil struct {
 	sent    map[epaxos.ProposalID]string
 }
 
-// TestMembershipTurmoil: whatever order epochs end in, who is down, learns, joins or is removed meanwhile, the
+// TestUpheaval: whatever order epochs end in, who is down, learns, joins or is removed meanwhile, the
 // states of all that are left are one, and each request happened as its answer says.
-func TestMembershipTurmoil(t *testing.T) {
-	for seed := range *turmoilRuns {
-		if *turmoilSeed != 0 {
-			seed = *turmoilSeed - 1
+func TestUpheaval(t *testing.T) {
+	for seed := range *upheavalRuns {
+		if *upheavalSeed != 0 {
+			seed = *upheavalSeed - 1
 		}
 		t.Run(fmt.Sprint(seed+1), func(t *testing.T) {
 			c := newCompany(t, 3)
-			m := &turmoil{
+			m := &upheaval{
 				company: c, rand: rand.New(rand.NewPCG(seed, 1)), bad: int(seed % 4 * 3), //nolint:gosec // reproducible
 				down: make([]bool, 3), retired: make([]bool, 3), sent: map[epaxos.ProposalID]string{},
 			}
@@ -54,13 +54,13 @@ func TestMembershipTurmoil(t *testing.T) {
 			}
 			m.run()
 		})
-		if *turmoilSeed != 0 {
+		if *upheavalSeed != 0 {
 			return
 		}
 	}
 }
 
-func (m *turmoil) loses(e epaxos.Envelope) bool {
+func (m *upheaval) loses(e epaxos.Envelope) bool {
 	switch dice := m.rand.IntN(100); {
 	case dice < m.bad:
 		return true
@@ -73,7 +73,7 @@ func (m *turmoil) loses(e epaxos.Envelope) bool {
 	return false
 }
 
-func (m *turmoil) run() {
+func (m *upheaval) run() {
 	for range 60 {
 		m.step()
 	}
@@ -82,7 +82,7 @@ func (m *turmoil) run() {
 }
 
 // step is a moment: some requests, some messages that come late, perhaps a crash or a change of members.
-func (m *turmoil) step() {
+func (m *upheaval) step() {
 	for range 3 {
 		m.append(m.rand.IntN(len(m.nodes)))
 		m.write(m.rand.IntN(len(m.nodes)))
@@ -119,7 +119,7 @@ func (m *turmoil) step() {
 }
 
 // write fills the state.
-func (m *turmoil) write(i int) {
+func (m *upheaval) write(i int) {
 	if m.nodes[i] == nil {
 		return
 	}
@@ -137,7 +137,7 @@ func (m *turmoil) write(i int) {
 }
 
 // append asks for one more word behind a value, where a replica takes it.
-func (m *turmoil) append(i int) {
+func (m *upheaval) append(i int) {
 	if m.nodes[i] == nil {
 		return
 	}
@@ -155,7 +155,7 @@ func (m *turmoil) append(i int) {
 }
 
 // newest is the members of the newest epoch that anybody runs.
-func (m *turmoil) newest() (members wire.Members) {
+func (m *upheaval) newest() (members wire.Members) {
 	for _, n := range m.nodes {
 		if n == nil {
 			continue
@@ -168,7 +168,7 @@ func (m *turmoil) newest() (members wire.Members) {
 }
 
 // change asks one replica for other members.
-func (m *turmoil) change() {
+func (m *upheaval) change() {
 	newest := m.newest()
 	next := newest.Clone()
 	next.Epoch++
@@ -201,7 +201,7 @@ func (m *turmoil) change() {
 	_ = m.nodes[i].Propose(m.now, m.last, epaxos.Request{Payload: wire.AppendControl(nil, &control)}, control.Footprint())
 }
 
-func (m *turmoil) hire() wire.Member {
+func (m *upheaval) hire() wire.Member {
 	from := slices.IndexFunc(m.nodes, func(n *node.Node) bool { return n != nil })
 	if from != 0 && m.nodes[0] == nil {
 		m.nodes[0] = m.nodes[from]
@@ -213,7 +213,7 @@ func (m *turmoil) hire() wire.Member {
 }
 
 // calm lets everybody come back, and everything end.
-func (m *turmoil) calm() {
+func (m *upheaval) calm() {
 	m.bad = 0
 	for i := range m.nodes {
 		if m.down[i] {
@@ -227,7 +227,7 @@ func (m *turmoil) calm() {
 	}
 }
 
-func (m *turmoil) check() {
+func (m *upheaval) check() {
 	m.t.Helper()
 	members := m.newest()
 	var left []int
