@@ -123,8 +123,10 @@ var advice = []struct {
 	{server.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
 		"replica has a directory and a configuration of its own."},
 	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
-	{server.ErrOtherMembers, "What to do: correct members in the configuration; they cannot change once a replica has " +
-		"run. Nothing was changed."},
+	{server.ErrOtherMembers, "What to do: correct members in the configuration: those of the first epoch, whoever the " +
+		"members are now. Nothing was changed."},
+	{server.ErrRemoved, "What to do: nothing. Its directory is of no more use; a replica in its place gets a new one, " +
+		"by \"epaxos member add\"."},
 	{server.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
 		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
 	{server.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +

@@ -228,6 +228,21 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 	}
 }
 
+// TestWriteJoin writes the configuration of a replica that joins: YAML has truth values of its own.
+func TestWriteJoin(t *testing.T) {
+	c, err := load(t, strings.Replace(good, "replica: 2", "replica: 9\njoin: true", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "written.yaml")
+	if err := Write(path, c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(Source{File: path}); err != nil || !got.Join || !reflect.DeepEqual(got, c) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestWrite checks that a written file says the same, in another working directory too.
 func TestWrite(t *testing.T) {
 	c, err := load(t, good+"timing: {tick: 5ms}\nname: 'quote \" and \\ é'\n")
