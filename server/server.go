@@ -103,12 +103,7 @@ func (s *Server) openNode() error {
 		return s.condemn(err)
 	}
 	s.store = store
-	s.node, err = node.New(node.Config{
-		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
-		Members: s.config.firstMembers(), NewCore: s.newCore,
-		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
-		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
-	})
+	s.node, err = node.New(s.nodeConfig(store))
 	if err != nil {
 		return s.condemn(errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close()))
 	}
@@ -121,6 +116,15 @@ func (s *Server) openNode() error {
 	}
 	s.adopt(0, members, role)
 	return nil
+}
+
+func (s *Server) nodeConfig(store *storage.Badger) node.Config {
+	return node.Config{
+		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
+		Members: s.config.firstMembers(), NewCore: s.newCore,
+		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
+		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+	}
 }
 
 // newCore makes the protocol of an epoch.
