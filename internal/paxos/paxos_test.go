@@ -352,7 +352,7 @@ func TestHostile(t *testing.T) {
 			Accept{Round: Round{ballot, true}, Slot: far}, Accept{Round: Round{ballot, true}}, Prepare{Ballot: ballot,
 				From: far, One: true},
 			Decide{Slot: far, Full: true}, Decide{}, Fetch{From: 1, To: far}, Fetch{From: far, To: 1},
-				Vote{Ballot: ballot, Slot: far},
+			Vote{Ballot: ballot, Slot: far},
 			Vote{}, Fill{Ballot: ballot, Slot: far}, Accepted{Slot: far}, Accepted{}, Promise{}, Refusal{}, Want{}, Propose{},
 			Forward{Values: []Value{{}}}, nil,
 		} {
