@@ -93,7 +93,13 @@ func checkSpaces(footprint epaxos.Footprint) error {
 // submitControl hands a request for the service itself to the replica, see submit.
 func (s *Server) submitControl(payload []byte, deadline time.Time, done func(Reply, error)) {
 	control, err := wire.DecodeControl(payload)
-	if err == nil && control.Members != nil {
+	level := s.status.Load().Members.Format
+	switch {
+	case err != nil:
+	case control.Format() > level:
+		err = fmt.Errorf("the cluster is at format level %d, and this needs %d: once all replicas run a version that "+
+			"knows it, \"epaxos member raise-format\"", level, control.Format())
+	case control.Members != nil:
 		err = s.checkMembers(control.Members)
 	}
 	if err != nil {

@@ -124,6 +124,7 @@ func (s *Server) nodeConfig(store *storage.Badger) node.Config {
 		Members: s.config.firstMembers(), NewCore: s.newCore,
 		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
 		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+		FormatMax: s.config.formatMax(),
 	}
 }
 

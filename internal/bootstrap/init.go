@@ -13,6 +13,7 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/config"
 	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Defaults of Options.
@@ -163,7 +164,7 @@ func (o *Options) buildReplica(dir string, cluster *identity.Cluster, i int) err
 	c := replicaConfig(home)
 	c.Cluster = config.ClusterID(cluster.ID)
 	c.Replica, c.Incarnation, c.Name = self.Replica, self.Incarnation, o.name(i)
-	c.Listen = self.Addr
+	c.Listen, c.Format = self.Addr, int(wire.Format)
 	for j, m := range cluster.Members {
 		c.Members = append(c.Members, config.Member{
 			ID: m.Replica, Addr: m.Addr, Fingerprint: config.Fingerprint(m.Fingerprint),

@@ -39,6 +39,7 @@ const (
 	RequestStatus                         // the replica's view of itself: Response.Result is JSON
 	RequestPing                           // answered at once; measures the round trip
 	RequestControl                        // replicate Payload, a Control; Response.Result is a ControlResult
+	RequestSnapshot                       // Payload is a SnapshotRequest, Response.Result a SnapshotPart
 )
 
 // ClientResponse answers the request with the same id.
