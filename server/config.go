@@ -101,7 +101,8 @@ func FromSettings(s config.Config) Config {
 		Eviction: Eviction{
 			After: s.Eviction.EvictAfter, Instances: uint64(s.Eviction.EvictLag), //nolint:gosec // not negative
 		},
-		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes), MemTableBytes: int64(s.Storage.MemtableBytes),
+		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes),
+		MemTableBytes: int64(s.Storage.MemtableBytes),
 	}
 	for _, m := range s.Members {
 		c.Members = append(c.Members, Member{

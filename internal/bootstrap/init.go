@@ -44,6 +44,8 @@ type Options struct {
 	E        *int     // crashes tolerated on the fast path; nil is the most that F allows
 	// Overrides, if set, may change the configuration of each replica before it is written.
 	Overrides func(*config.Config)
+
+	fill func(config.Config) error // what to do with each data directory once it is made; nil is nothing
 }
 
 // Layout tells where everything is. Slices are in the order of the replica ids, which count from 1.
@@ -180,7 +182,10 @@ func (o *Options) buildReplica(dir string, cluster *identity.Cluster, i int) err
 	if o.Overrides != nil {
 		o.Overrides(&c)
 	}
-	return createReplica(home, c)
+	if err := createReplica(home, c); err != nil || o.fill == nil {
+		return err
+	}
+	return o.fill(c)
 }
 
 func (o *Options) name(i int) string {
