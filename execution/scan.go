@@ -1,10 +1,9 @@
 package execution
 
 import (
+	"container/heap"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 )
@@ -16,7 +15,8 @@ var errScanned = errors.New("enough was read")
 // no bound. Values are valid during the call, and must not be changed; visit must not change the state.
 //
 // It merges the saved keys with those that were written since. These are few, and in no order: each scan
-// looks at all of them. It leaves the cache alone, so that one long range does not push out what is hot.
+// looks at all of them, and brings in order those that it gets to. It leaves the cache alone, so that one
+// long range does not push out what is hot.
 func (s *State) Scan(space epaxos.Space, from, to string, visit func(key string, value []byte) bool) error {
 	first, last := string([]byte{byte(space)})+from, string([]byte{byte(space)})+to
 	if to == "" {
@@ -26,8 +26,7 @@ func (s *State) Scan(space epaxos.Space, from, to string, visit func(key string,
 	// before visits what was written below a key, and reports whether to go on.
 	before := func(key string) bool {
 		for len(over) > 0 && over[0].key < key {
-			c := over[0]
-			over = over[1:]
+			c := heap.Pop(&over).(*cell)
 			if c.found && !visit(c.key[1:], c.value) {
 				return false
 			}
@@ -58,8 +57,8 @@ func (s *State) Scan(space epaxos.Space, from, to string, visit func(key string,
 }
 
 // unsaved is the cells of [first, last), as storage keys, that the store does not hold as they are now.
-func (s *State) unsaved(first, last string) []*cell {
-	var over []*cell
+func (s *State) unsaved(first, last string) cellHeap {
+	var over cellHeap
 	for _, c := range s.dirty {
 		if first <= c.key && c.key < last {
 			over = append(over, c)
@@ -70,6 +69,21 @@ func (s *State) unsaved(first, last string) []*cell {
 			over = append(over, c)
 		}
 	}
-	slices.SortFunc(over, func(a, b *cell) int { return strings.Compare(a.key, b.key) })
+	heap.Init(&over)
 	return over
+}
+
+// cellHeap is cells for container/heap, the lowest key first.
+type cellHeap []*cell
+
+func (h cellHeap) Len() int           { return len(h) }
+func (h cellHeap) Less(i, j int) bool { return h[i].key < h[j].key }
+func (h cellHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *cellHeap) Push(c any)        { *h = append(*h, c.(*cell)) }
+
+func (h *cellHeap) Pop() any {
+	last := len(*h) - 1
+	c := (*h)[last]
+	*h = (*h)[:last]
+	return c
 }

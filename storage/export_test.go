@@ -21,3 +21,6 @@ func (b *Badger) StopAfter(transactions int) { StopAfter(&b.opts, transactions) 
 
 // Abandon ends what a stopped store has running, and writes nothing that matters: its directory was copied.
 func (b *Badger) Abandon() { _ = b.db.Close() }
+
+// Dir is where the store is.
+func (b *Badger) Dir() string { return b.opts.Dir }

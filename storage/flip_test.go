@@ -95,16 +95,28 @@ func (f *flip) judge(t *testing.T, dir string, want func(storage.Store) error) {
 	if err != nil {
 		f.outcome, f.err = refusedAtOpen, err
 	} else {
+		f.outcome = harmless
 		if err = want(s); err != nil {
 			f.outcome, f.err = detectedAtRead, err
-		} else {
-			f.outcome = harmless
+		} else if err = scrubAll(s, 64<<10); err != nil {
+			f.outcome, f.err = detectedByScrub, err
 		}
 		_ = s.Close()
 	}
 	if err != nil && !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, storage.ErrFormat) {
 		t.Errorf("violation of durability: bit %d of byte %d of %s: %v", f.bit, f.offset, f.file, err)
 	}
+}
+
+// scrubAll is one whole scrub.
+func scrubAll(s storage.Store, budget int) error {
+	for at, done := (storage.ScrubPosition{}), false; !done; {
+		var err error
+		if at, done, err = s.Scrub(at, budget); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TestFlippedBits is the claim of the package with random bits: each run is refused, detected or harmless, and no
@@ -271,5 +283,58 @@ func redoing(t *testing.T) (dir string, check func(storage.Store) error) {
 		if again := openBadger(t, damageOptions(copyDir(t, left))); again.LastGroup() > groups {
 			return left, check
 		}
+	}
+}
+
+// TestFlippedWhileRunning flips bits of the files of a running store, which has them mapped: a scrub tells each that
+// would have been told by Open, and none once it is flipped back.
+func TestFlippedWhileRunning(t *testing.T) {
+	acked := newHistory(60)
+	dir := filepath.Join(t.TempDir(), "data")
+	s := createBadger(t, damageOptions(dir))
+	for _, b := range acked.batches[:40] {
+		if err := s.Save(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil { // leaves one table, and nothing to compact
+		t.Fatal(err)
+	}
+	s = openBadger(t, damageOptions(dir))
+	for _, b := range acked.batches[40:] {
+		if err := s.Save(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, sizes := flippable(t, dir)
+	r := rand.New(rand.NewPCG(*flipSeed, 6))
+	if err := scrubAll(s, 64<<10); err != nil {
+		t.Fatal(err)
+	}
+	table := map[string]int{}
+	for range *flips {
+		f := randomFlip(r, names, sizes)
+		if err := f.apply(dir); err != nil {
+			t.Fatal(err)
+		}
+		err := scrubAll(s, 64<<10)
+		refused := openAndCheck(copyDir(t, dir), acked)
+		switch {
+		case err != nil && !errors.Is(err, storage.ErrDamaged):
+			t.Fatal(err)
+		case err == nil && refused != nil:
+			t.Errorf("bit %d of byte %d of %s goes unnoticed until the next start: %v", f.bit, f.offset, f.file, refused)
+		case err == nil:
+			table[kind(f.file)+" harmless"]++
+		default:
+			table[kind(f.file)+" detected by scrub"]++
+		}
+		if err := f.apply(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log(table)
+	if err := scrubAll(s, 1); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -14,6 +14,9 @@ import (
 
 // nullStore takes groups and forgets them, so that what is measured is ours.
 type nullStore struct {
+	storage.Versions // not for use
+	storage.Staging  // likewise
+
 	last  uint64
 	state map[string][]byte
 }
@@ -21,7 +24,8 @@ type nullStore struct {
 func (s *nullStore) BatchBytesMax() int { return 4 << 20 }
 func (s *nullStore) LastGroup() uint64  { return s.last }
 func (s *nullStore) Held() uint64       { return 0 }
-func (s *nullStore) Pin() uint64        { return s.last }
+
+func (s *nullStore) Staged() ([]byte, error) { return nil, nil }
 
 // pump is a cluster whose network is a loop.
 type pump struct {

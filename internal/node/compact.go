@@ -243,5 +243,6 @@ func (n *Node) truncate() (rest wire.Group, drop int) {
 	}
 	return wire.Group{
 		Executed: n.executedAbove(), Prefix: n.executedPrefix(), Truncated: p.floor, Epoch: n.members.Epoch,
+		Origin: n.receiver.position,
 	}, p.groups
 }

@@ -61,6 +61,6 @@ type Store interface {
 	Groups(visit func(number uint64, group []byte) error) error
 	LastGroup() uint64
 	BatchBytesMax() int
-	Held() uint64
-	Pin() (group uint64)
+	storage.Versions
+	storage.Staging
 }

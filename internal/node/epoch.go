@@ -49,6 +49,7 @@ type epoch struct {
 
 	next  *wire.Members       // of the Reconfigure that was executed; the switch is not saved yet
 	ended []epaxos.InstanceID // executed up to and with it, and not told to the core
+	void  []execution.Vertex  // of its component, which the orderer counts as executed
 	ahead epaxos.Epoch        // the newest that a peer was heard to be in
 }
 
@@ -187,18 +188,24 @@ func (n *Node) cutOff(void []execution.Vertex) {
 	n.ended = slices.DeleteFunc(n.orderer.TakeExecuted(), func(id epaxos.InstanceID) bool {
 		return slices.ContainsFunc(void, func(v execution.Vertex) bool { return v.ID == id })
 	})
+	n.void = void
 	n.unsaved.executed = append(n.unsaved.executed, n.ended...)
+	n.unsaved.hold = storage.HoldThis // whichever group takes this to the disk (rule M9)
 	n.unsaved.touch(n.now)
+	if p := n.history.plan; p != nil && !p.sealed {
+		n.history.plan = nil // in a moment nothing of this epoch has to be kept
+	}
 }
 
 // endEpoch saves what was executed together with the new members, and begins their epoch. Where the disk is
 // full it is tried again with the next turn.
 func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 	n.takeReady() // what is decided must be durable before it is told, by the former core too
-	n.unsaved.hold = storage.HoldThis
 	if err := n.flush(true); err != nil {
 		return answers, n.settle(err)
 	}
+	n.pinBoundary(n.next.Epoch)
+	n.receiver.position = nil
 	old, marks := n.core, n.core.Watermarks()
 	left := old.End(n.now, n.ended)
 	n.former = former{
@@ -258,30 +265,21 @@ func (n *Node) step(p *peer, m epaxos.Message) {
 		return
 	default:
 	}
+	if n.hearTransfer(p, m) {
+		return
+	}
 	switch {
 	case !n.admitted || n.next != nil:
 	case e > 0 && e < n.members.Epoch:
 		n.answerEnded(p, m)
 	case n.core == nil:
-	case e > n.members.Epoch && e <= n.ahead:
-		// The peer is ahead, and has said so.
-	case e == n.members.Epoch && n.ahead > e && !isDecision(m):
-		// This epoch is over: to vote in it is of no use to anybody (rule M8).
-	default:
+	case e > n.members.Epoch:
+		// The peer is ahead. It says so itself once it hears from this replica.
+	default: // a vote too, even if the epoch is known to be over elsewhere (rule M8)
 		if e == n.members.Epoch {
 			n.hearEpoch(p, e)
 		}
 		n.core.Step(n.now, epaxos.Envelope{From: p.Replica, To: n.config.ID, Message: m})
-	}
-}
-
-// isDecision reports whether a message helps to execute the end of an epoch.
-func isDecision(m epaxos.Message) bool {
-	switch m.(type) {
-	case epaxos.Commit, epaxos.Gossip, epaxos.Truncated:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -294,16 +292,33 @@ func (n *Node) hearEpoch(p *peer, e epaxos.Epoch) {
 // answerEnded handles a message of an epoch that is over: it gets decisions, or the answer that it is over,
 // never a vote and never silence for ever, and never that something was not known (rule M7).
 func (n *Node) answerEnded(p *peer, m epaxos.Message) {
+	if p.epoch >= n.members.Epoch {
+		return // it was on its way for long: two that answered each other's would never end
+	}
 	f := &n.former
 	decided := f.core != nil && epaxos.EpochOf(m)+1 == n.members.Epoch
-	if _, asks := m.(epaxos.Fetch); asks && decided {
-		f.core.Step(n.now, epaxos.Envelope{From: p.Replica, To: n.config.ID, Message: m})
+	if ids := concerns(m); decided && len(ids) > 0 {
+		f.core.Step(n.now, epaxos.Envelope{From: p.Replica, To: n.config.ID, Message: epaxos.Fetch{IDs: ids}})
 		for _, e := range f.core.Ready().Messages {
 			n.say(e.To, e.Message)
 		}
 	}
 	if p.told == 0 || n.now-p.told >= endedInterval {
 		n.tellEnded(p, decided)
+	}
+}
+
+// concerns is the instances whose decisions end what a message asks for (rule C2).
+func concerns(m epaxos.Message) []epaxos.InstanceID {
+	switch m := m.(type) {
+	case epaxos.Fetch:
+		return m.IDs
+	case epaxos.TryRecover:
+		return m.IDs
+	case epaxos.PreAccept, epaxos.Accept, epaxos.Recover, epaxos.Validate:
+		return []epaxos.InstanceID{epaxos.InstanceOf(m)}
+	default:
+		return nil
 	}
 }
 
@@ -321,7 +336,7 @@ func (n *Node) settleFormer() {
 	if n.former.core != nil && (!behind || n.now-n.former.since >= formerMax) {
 		n.former = former{}
 	}
-	if n.held && !absent && n.admitted {
+	if n.held && !absent && n.admitted && n.next == nil {
 		n.held, n.unsaved.hold = false, storage.HoldNone
 		n.unsaved.touch(n.now)
 	}
@@ -347,7 +362,12 @@ func (n *Node) executedPrefix() epaxos.Dependencies {
 	if n.orderer == nil {
 		return nil
 	}
-	return n.orderer.Executed()
+	prefix := n.orderer.Executed()
+	for _, v := range n.void {
+		column, _ := n.membership.Column(v.ID.Replica)
+		prefix[column] = min(prefix[column], v.ID.Slot-1)
+	}
+	return prefix
 }
 
 func (n *Node) executedAbove() []epaxos.InstanceID {

@@ -19,7 +19,11 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 		return nil, nil // the decisions may rely on records that are not saved yet
 	}
 	if n.core == nil {
-		return n.serveReads(nil)
+		answers, err := n.serveReads(nil)
+		if err != nil {
+			return answers, err
+		}
+		return n.takeIn(answers)
 	}
 	var answers []Answer
 	n.hand()
@@ -44,8 +48,11 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 	}
 	n.mark()
 	answers, err := n.serveReads(answers)
+	if err != nil {
+		return answers, err
+	}
 	n.stamp(answers)
-	return answers, err
+	return n.takeIn(answers)
 }
 
 // execute carries out one component, up to the Reconfigure if one in it is accepted.

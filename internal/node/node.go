@@ -25,6 +25,7 @@ type Config struct {
 	Machine    execution.StateMachine
 	WriteBack  time.Duration     // what nobody waits for is saved at the latest after this
 	Compaction Compaction        // zero values are defaults
+	Transfer   Transfer          // likewise
 	Trace      func(line string) // one line per message and record; nil is none
 }
 
@@ -61,6 +62,9 @@ type Node struct {
 	fault    error     // why this replica must stop
 	noRoom   error     // why it takes no work for now
 
+	sender   sender
+	receiver receiver
+
 	peers    []*peer // members of this epoch and of the one before, this replica too, ascending
 	admitted bool    // off probation
 }
@@ -75,7 +79,10 @@ type Answer struct {
 	// Void: the epoch ended before the request was executed, and this replica may not propose it again. It has
 	// not been and will not be applied.
 	Void bool
-	Cut  uint64 // of a barrier: the group whose state is pinned, 0 where there was no room for it
+	// Unknown: the replica missed the end of the epoch in which it proposed the request, and took over the state
+	// of another. The request may have been applied, or be void.
+	Unknown bool
+	Cut     uint64 // of a barrier: the group whose state is pinned, 0 where there was no room for it
 
 	barrier bool
 }
@@ -87,6 +94,8 @@ func New(config Config) (*Node, error) {
 		state:  execution.NewState(config.Store),
 	}
 	n.history.init(config.Compaction)
+	n.sender.config = config.Transfer.withDefaults()
+	n.sender.credit = n.sender.config.ChunkBytes
 	n.held = config.Store.Held() != 0
 	members, err := n.savedMembers()
 	if err != nil {
@@ -99,6 +108,9 @@ func New(config Config) (*Node, error) {
 		return nil, err
 	}
 	if err := n.replay(); err != nil {
+		return nil, err
+	}
+	if err := n.restoreTransfer(); err != nil {
 		return nil, err
 	}
 	n.judge()
@@ -164,6 +176,10 @@ func (n *Node) replayHistory() error {
 		for _, h := range g.Heard {
 			n.hear(h.Replica, h.Incarnation, h.Group)
 		}
+		if g.Origin != nil {
+			n.receiver.position = g.Origin
+		}
+		n.receiver.provisional = g.Origin != nil && g.Origin.Probation
 		n.history.add(number, n.history.replayed, 0)
 		n.history.close()
 		return nil
@@ -235,6 +251,8 @@ func (n *Node) Tick(now time.Duration) {
 		return
 	}
 	n.settleFormer()
+	n.settleAskers(false)
+	n.settleReceiver()
 	if !n.admitted {
 		return
 	}
@@ -262,13 +280,14 @@ func (n *Node) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) {
 
 // Busy reports whether Save and Execute have something to do without further input.
 func (n *Node) Busy() bool {
-	return n.core != nil && n.core.HasReady() || len(n.pending.Messages) > 0 || n.next != nil && n.admitted
+	return n.core != nil && n.core.HasReady() || len(n.pending.Messages) > 0 || n.next != nil && n.admitted ||
+		n.receiver.note.Whole
 }
 
 // Quiet reports whether nothing is left to do but to wait for inputs, so that ticks may be rare.
 func (n *Node) Quiet() bool {
 	return (n.core == nil || n.core.Quiet()) && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil &&
-		n.history.plan == nil
+		n.history.plan == nil && !n.transferring()
 }
 
 func (n *Node) advance(now time.Duration) { n.now = max(n.now, now) }

@@ -50,6 +50,9 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 			return nil, n.settle(err)
 		}
 	}
+	if err := n.transfer(); err != nil {
+		return nil, n.settle(err)
+	}
 	n.noRoom = nil
 	messages := n.pending.Messages
 	n.pending.Messages, n.pending.MustSync = nil, false

@@ -19,9 +19,10 @@ type Status struct {
 	Group    uint64
 
 	Watermarks  epaxos.Watermarks
-	GroupFirst  uint64     // the oldest group kept
-	LogBytes    int        // of the groups kept
-	Collectable int        // groups that could be deleted now
+	GroupFirst  uint64 // the oldest group kept
+	LogBytes    int    // of the groups kept
+	Collectable int    // groups that could be deleted now
+	Transfer    TransferStatus
 	Held        epaxos.Lag // the replica that all others wait for before they forget; of 0 instances if none is
 }
 
@@ -29,7 +30,7 @@ type Status struct {
 func (n *Node) Status() Status {
 	s := Status{
 		Role: n.role, Members: n.members, Admitted: n.admitted, Group: n.config.Store.LastGroup(),
-		Executed: n.executedPrefix(),
+		Executed: n.executedPrefix(), Transfer: n.transferStatus(),
 	}
 	if n.core != nil {
 		s.Tops, s.Stats, s.Watermarks = n.core.Tops(), n.core.Stats(), n.core.Watermarks()

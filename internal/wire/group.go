@@ -7,14 +7,15 @@ import (
 )
 
 const (
-	groupFields = 6
-	groupLeast  = 5 // of the first programs, which knew one epoch only
-	heardFields = 3
-	heardMin    = 1 + heardFields
+	groupFields  = 7
+	groupLeast   = 5 // of the first programs, which knew one epoch only, and took over no state
+	originFields = 4
+	heardFields  = 3
+	heardMin     = 1 + heardFields
 )
 
 // AppendGroup appends what a replica saves in one turn: [[record...], [instance...], [heard...],
-// truncated or nil, prefix or nil, epoch].
+// truncated or nil, prefix or nil, epoch, origin or nil], an origin being [replica, incarnation, group, on probation].
 func AppendGroup(dst []byte, g *Group) []byte {
 	e := appendTo(dst)
 	e.array(groupFields)
@@ -50,6 +51,19 @@ func (e *encoder) marks(g *Group) {
 	e.dependencies(g.Truncated)
 	e.dependencies(g.Prefix)
 	e.uint(uint64(g.Epoch))
+	if g.Origin == nil {
+		e.nil()
+	} else {
+		e.origin(g.Origin)
+	}
+}
+
+func (e *encoder) origin(o *Origin) {
+	e.array(originFields)
+	e.uint(uint64(o.Replica))
+	e.uint(o.Incarnation)
+	e.uint(o.Group)
+	e.bool(o.Probation)
 }
 
 // DecodeGroup reads what AppendGroup wrote.
@@ -76,8 +90,23 @@ func (d *decoder) group() Group {
 		g.Epoch = d.epochOrNone("epoch")
 		extra--
 	}
+	if extra > 0 {
+		if !d.nil("origin") {
+			o := d.origin()
+			g.Origin = &o
+		}
+		extra--
+	}
 	d.skip(extra)
 	return g
+}
+
+func (d *decoder) origin() Origin {
+	d.exactly("origin", originFields)
+	return Origin{
+		Replica: d.replica("origin replica"), Incarnation: d.uint64("origin incarnation"), Group: d.uint64("origin group"),
+		Probation: d.bool("on probation"),
+	}
 }
 
 func (d *decoder) heard() Heard {

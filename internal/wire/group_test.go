@@ -33,8 +33,17 @@ var groupCodec = codec[Group]{
 			Executed:  []epaxos.InstanceID{id(3, 44)},
 			Truncated: epaxos.Dependencies{290, 0, 40}, Prefix: epaxos.Dependencies{300, 9, 42}, Epoch: 2,
 		}},
+		{"a state taken over", Group{
+			Heard: []Heard{{Replica: 1, Incarnation: 5, Group: 17}}, Epoch: 2,
+			Origin: &Origin{Replica: 1, Incarnation: 5, Group: 16, Probation: true},
+		}},
 	},
 	generate: func(t *rapid.T) Group {
+		var origin *Origin
+		if rapid.Bool().Draw(t, "taken over") {
+			o := drawOrigin(t)
+			origin = &o
+		}
 		return Group{
 			Records: drawList(t, 4, drawRecord), Executed: drawInstances(t),
 			Heard: drawList(t, 4, func(t *rapid.T) Heard {
@@ -44,7 +53,7 @@ var groupCodec = codec[Group]{
 				}
 			}),
 			Truncated: drawDependencies(t), Prefix: drawDependencies(t),
-			Epoch: epaxos.Epoch(drawNumber(t, 0, math.MaxUint32)),
+			Epoch: epaxos.Epoch(drawNumber(t, 0, math.MaxUint32)), Origin: origin,
 		}
 	},
 	encode: func(dst []byte, g Group) []byte { return AppendGroup(dst, &g) },

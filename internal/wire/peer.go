@@ -37,6 +37,16 @@ type Group struct {
 	// was heard; else nil. Records at or below Truncated are not needed; all at or below Prefix is executed.
 	Truncated, Prefix epaxos.Dependencies
 	Epoch             epaxos.Epoch // of Truncated and Prefix
+
+	Origin *Origin // where the state of this group was taken from; nil is from the group before
+}
+
+// Origin names the state of a replica that another one takes over.
+type Origin struct {
+	Replica     epaxos.ReplicaID
+	Incarnation uint64
+	Group       uint64 // of that replica's log
+	Probation   bool   // the other one was on probation
 }
 
 // Heard is what a replica remembers of a peer's log.
