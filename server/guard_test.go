@@ -20,7 +20,7 @@ func TestEviction(t *testing.T) {
 	ctx := testContext(t)
 	c := startCluster(t, 4)
 	// By instances: three replicas of four decide nothing unless all of them keep up.
-	c.tune = func(config *server.Config) { config.Eviction.Instances = 2000 }
+	c.tune = func(config *server.Config) { config.Eviction.Instances = 400 }
 	c.startAll()
 	client := c.dial(ctx)
 	put := func() {
