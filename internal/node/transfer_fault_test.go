@@ -151,7 +151,7 @@ func checkWhole(t *testing.T, c *company, step int) {
 func beginning(t *testing.T, s *storage.Memory) (all []string) {
 	t.Helper()
 	if s.Held() == 0 {
-		t.Fatal("nothing is held")
+		t.Fatal("violation of durability: the state with which the epoch began is not held")
 	}
 	err := s.Changes(0, s.Held(), nil, func(w storage.Write) error {
 		all = append(all, fmt.Sprintf("%q=%x", w.Key, w.Value))
