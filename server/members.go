@@ -154,7 +154,7 @@ func (s *Server) checkMembers(m *wire.Members) error {
 		return fmt.Errorf("format level %d is unknown to this replica, which knows %d to %d: upgrade it first",
 			m.Format, wire.FormatMin, wire.Format)
 	}
-	return s.config.checkBudget(len(m.Voters), s.store.BatchBytesMax())
+	return s.config.checkBudget(len(m.Voters), s.store.SaveBytesMax())
 }
 
 var (

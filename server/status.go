@@ -48,6 +48,8 @@ type Status struct {
 	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
 	Lags        []LagStatus      `json:"lags,omitempty"`   // of the other voters
 	Transfer    TransferStatus   `json:"transfer"`
+	Scrubs      uint64           `json:"scrubs"`      // finished since the start
+	ScrubbedMS  int64            `json:"scrubbed_ms"` // since the last was finished
 	DiskBytes   uint64           `json:"disk_bytes"`
 	DiskFree    uint64           `json:"disk_free"`
 	Peers       []PeerStatus     `json:"peers"`
@@ -139,8 +141,12 @@ func (s *Server) publishStatus() {
 			Replica: lag.Replica, Instances: lag.Instances, ProgressMS: lag.For.Milliseconds(),
 		})
 	}
+	if status.Scrubs = s.scrubs.Load(); status.Scrubs > 0 {
+		status.ScrubbedMS = (s.now() - time.Duration(s.scrubbed.Load())).Milliseconds()
+	}
 	status.Transfer = transferStatus(&n.Transfer)
 	s.status.Store(status)
+	s.watchLags(s.now(), &n)
 }
 
 func slots(d epaxos.Dependencies) []uint64 {

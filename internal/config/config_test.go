@@ -84,7 +84,7 @@ log: {level: warn, format: json}
 		TLS:             TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "replica.pem"), Key: "/secret/replica.key"},
 		Limits:          Limits{InFlight: 7, InFlightPerKey: 2, Queue: 9, ClientRequests: 11, PeerQueueBytes: 3 * MiB},
 		Timing:          Timing{2 * time.Millisecond, 20 * time.Millisecond, 1500 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond},
-		Storage:         Storage{ReserveBytes: GiB, MemtableBytes: 8 * MiB},
+		Storage:         Storage{ReserveBytes: GiB, MemtableBytes: 8 * MiB, ScrubPeriod: 24 * time.Hour},
 		PeerConnections: 4,
 		Log:             Log{Level: 4, Format: "json"},
 	}
@@ -191,6 +191,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"limits.client_requests": "11", "limits.peer_queue_bytes": "3MiB",
 		"timing.tick": "2ms", "timing.heartbeat": "20ms", "timing.suspect": "2s", "timing.resend": "200ms",
 		"timing.recover_stagger": "300ms", "storage.reserve_bytes": "1GiB", "storage.memtable_bytes": "8MiB",
+		"storage.scrub_period": "1h", "membership.evict_after": "1m", "membership.evict_lag": "100000",
 		"peer_connections": "4", "log.level": "warn", "log.format": "json",
 	}
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)

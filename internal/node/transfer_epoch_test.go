@@ -379,7 +379,7 @@ func TestRateOfTransfers(t *testing.T) {
 			t.Fatalf("violation of boundedness: %d parts in one turn", parts)
 		}
 	}
-	if most := int((c.now - from).Seconds()*10_000) + 3000; bytes > most || bytes < most/2 {
+	if most := int((c.now-from).Seconds()*10_000) + 3000; bytes > most || bytes < most/2 {
 		t.Errorf("violation of boundedness: %d bytes in %v", bytes, c.now-from)
 	}
 }
