@@ -121,4 +121,5 @@ type call struct {
 	footprint epaxos.Footprint
 	deadline  time.Time // zero is none
 	done      func(Reply, error)
+	takesCut  bool // done gives back the group that a barrier pins
 }

@@ -78,7 +78,7 @@ func (s *Server) turn(in inputs, ticked bool) error {
 		s.out.send(messages)
 		answers, err := s.node.Execute(now)
 		for i := range answers {
-			s.calls.answer(&answers[i])
+			s.calls.answer(&answers[i], s.store.Unpin)
 		}
 		if err != nil {
 			return err
@@ -121,6 +121,7 @@ func (s *Server) finish(fault error, mode stopMode) {
 			fault = fmt.Errorf("save at the end: %w", err)
 		}
 	}
+	s.snapshots.close()
 	if err := s.store.Close(); err != nil && mode == stopClean {
 		fault = errors.Join(fault, fmt.Errorf("close the store: %w", err))
 	}

@@ -36,9 +36,10 @@ type Server struct {
 	calls   calls
 	out     outbox
 
-	followed followed              // owned by the goroutine of run
-	disowned atomic.Pointer[error] // why this replica is a member for nobody any more
-	draining atomic.Bool           // by Drain
+	snapshots snapshots
+	followed  followed              // owned by the goroutine of run
+	disowned  atomic.Pointer[error] // why this replica is a member for nobody any more
+	draining  atomic.Bool           // by Drain
 
 	fault    error                         // found outside of the run goroutine, which owns this
 	lagging  map[epaxos.ReplicaID]*lagging // likewise
@@ -103,6 +104,7 @@ func (s *Server) openNode() error {
 		return s.condemn(err)
 	}
 	s.store = store
+	s.snapshots.open, s.snapshots.unpin = map[uint64]*snapshot{}, store.Unpin
 	s.node, err = node.New(s.nodeConfig(store))
 	if err != nil {
 		return s.condemn(errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close()))
@@ -124,6 +126,7 @@ func (s *Server) nodeConfig(store *storage.Badger) node.Config {
 		Members: s.config.firstMembers(), NewCore: s.newCore,
 		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
 		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+		FormatMax: s.config.formatMax(),
 	}
 }
 

@@ -197,7 +197,7 @@ func (c *conn) read(frames *wire.FrameReader) error {
 
 func (c *conn) handle(r *wire.ClientRequest) error {
 	switch r.Kind {
-	case wire.RequestCommand, wire.RequestControl:
+	case wire.RequestCommand, wire.RequestControl, wire.RequestSnapshot:
 		return c.command(r)
 	case wire.RequestStatus:
 		c.reply(r.ID, c.status())
@@ -249,7 +249,7 @@ func (c *conn) command(r *wire.ClientRequest) error {
 	c.mu.Unlock()
 
 	g.config.Proposer.Propose(Request{
-		Control: r.Kind == wire.RequestControl,
+		Kind:    r.Kind,
 		Session: r.Session, Number: r.Number, Payload: r.Payload, Deadline: opened.deadline,
 	}, opened.done)
 	return nil

@@ -18,7 +18,7 @@ import (
 
 // Request is one command as a client sent it.
 type Request struct {
-	Control bool              // the payload is for the service itself, not for the state machine
+	Kind    wire.RequestKind  // RequestCommand, RequestControl or RequestSnapshot
 	Session epaxos.InstanceID // zero: the client asked for no deduplication
 	Number  uint64
 	Payload []byte // owned by the proposer

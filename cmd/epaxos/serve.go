@@ -112,8 +112,8 @@ func explained(err error) error {
 }
 
 const retire = "Do not start it on this directory again, nor on a copy: it may have forgotten what it promised. " +
-	"Keep the directory for analysis, and put a new replica in its place: \"epaxos member replace ID --addr HOST:PORT\", " +
-	"where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
+	"Keep the directory for analysis, and put a new replica in its place, by \"epaxos member replace ID --addr " +
+	"HOST:PORT\" where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
 
 var advice = []struct {
 	fault error

@@ -35,10 +35,11 @@ type ClientRequest struct {
 type RequestKind uint8
 
 const (
-	RequestCommand RequestKind = iota + 1 // replicate Payload through the state machine
-	RequestStatus                         // the replica's view of itself: Response.Result is JSON
-	RequestPing                           // answered at once; measures the round trip
-	RequestControl                        // replicate Payload, a Control; Response.Result is a ControlResult
+	RequestCommand  RequestKind = iota + 1 // replicate Payload through the state machine
+	RequestStatus                          // the replica's view of itself: Response.Result is JSON
+	RequestPing                            // answered at once; measures the round trip
+	RequestControl                         // replicate Payload, a Control; Response.Result is a ControlResult
+	RequestSnapshot                        // Payload is a SnapshotRequest, Response.Result a SnapshotPart
 )
 
 // ClientResponse answers the request with the same id.
