@@ -20,7 +20,8 @@
 // waits for the others.
 //
 // Each key has a version, which counts its changes and survives deletes. So no version of a key comes twice,
-// and a compare by version says that nothing at all has happened to the key since.
+// and a compare by version says that nothing at all has happened to the key since. What that costs for keys
+// that are deleted and never used again, Client.Forget gives back.
 //
 // Keys have up to 4 KiB, values 256 KiB, transactions 128 conditions and 128 operations in each branch. What
 // one operation answers is bounded by 512 KiB; ranges beyond it come in pages.

@@ -155,6 +155,24 @@ func ExampleClient_DeleteRange() {
 	// Output: 3 deleted, more to do: false
 }
 
+// Keys that are used once leave their versions behind, until they are forgotten.
+func ExampleClient_Forget() {
+	client, stop := dialTable()
+	defer stop()
+	ctx := context.Background()
+
+	must(client.Put(ctx, "job/1", nil))
+	must(client.Delete(ctx, "job/1"))
+	fmt.Println("put again, version", must(client.Put(ctx, "job/1", nil)).Version)
+	must(client.Delete(ctx, "job/1"))
+	fmt.Println(must(client.Forget(ctx, clients.Prefix("job/"))).Count, "forgotten")
+	fmt.Println("put again, version", must(client.Put(ctx, "job/1", nil)).Version)
+	// Output:
+	// put again, version 3
+	// 1 forgotten
+	// put again, version 1
+}
+
 // A range can be a condition: here nobody becomes leader while there is one.
 func ExampleEmpty() {
 	client, stop := dialTable()

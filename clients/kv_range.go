@@ -32,7 +32,7 @@ type Pair struct {
 // Page is what one command read or deleted of a range.
 type Page struct {
 	Pairs []Pair
-	Count int // of the keys that were read, counted or deleted
+	Count int // of the keys that were read, counted, deleted or forgotten
 	// Next is the first key of the range that was not looked at, because of a limit; it is empty if
 	// there is none. The range goes on at Span{From: Next, End: span.End}.
 	Next string
@@ -106,6 +106,16 @@ func (c *Client) Scan(ctx context.Context, span Span, options ...RangeOption) it
 // where to go on. It interferes with all operations in the span.
 func (c *Client) DeleteRange(ctx context.Context, span Span) (Page, error) {
 	result, err := c.apply(ctx, rangeOp(wire.OpDeleteRange, span, nil))
+	return result.Page, err
+}
+
+// Forget drops what deletes have left of the keys of a span: their versions. Without it each deleted key takes
+// some tens of bytes on the disks for ever, which matters where keys are made, deleted and never used again.
+// What exists stays as it is. A key that was forgotten and is put again begins with version 1, so a
+// compare with a version of its earlier life may hold by accident: forget only where nobody holds on to one.
+// It tells how many keys, interferes with all operations in the span, and is as limited as DeleteRange.
+func (c *Client) Forget(ctx context.Context, span Span) (Page, error) {
+	result, err := c.apply(ctx, rangeOp(wire.OpForgetRange, span, nil))
 	return result.Page, err
 }
 

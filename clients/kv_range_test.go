@@ -64,6 +64,8 @@ func TestRange(t *testing.T) {
 			{read(clients.Span{}, clients.CountOnly()), "4"},
 			{func() (clients.Page, error) { return c.DeleteRange(ctx, clients.Span{From: "q/", End: "q/2"}) }, "2"},
 			{read(clients.Span{}, clients.Limit(-1)), "2 q/2=2@1 q/3=3@1"},
+			{func() (clients.Page, error) { return c.Forget(ctx, clients.Prefix("q/")) }, "2"},
+			{func() (clients.Page, error) { return c.Forget(ctx, clients.Prefix("q/")) }, "0"},
 		} {
 			page, err := step.do()
 			if err != nil {

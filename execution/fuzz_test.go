@@ -29,6 +29,7 @@ func FuzzKV(f *testing.F) {
 		{Kind: wire.OpRange, End: []byte("z"), Limit: 1},
 		{Kind: wire.OpRange, Key: key, Options: wire.RangeKeys},
 		{Kind: wire.OpDeleteRange, Key: []byte("a"), End: []byte("z")},
+		{Kind: wire.OpForgetRange},
 		{
 			Kind: wire.OpTxn,
 			Compares: []wire.Compare{

@@ -9,7 +9,8 @@ import (
 
 // KV is the bundled state machine: keys with values and versions, read and changed by wire.Op and
 // answered by wire.Result. The version of a key is the number of its changes, deletes included; it
-// survives deletes, so that no two changes of a key ever make the same version.
+// survives deletes, so that no two changes of a key make the same version, unless it is told to forget
+// (docs/decisions/0014-versions.md).
 type KV struct{}
 
 var (
@@ -65,7 +66,7 @@ func (r *kvRun) apply(op *wire.Op) wire.Result {
 		return r.increment(op)
 	case wire.OpAdd:
 		return r.add(op)
-	case wire.OpRange, wire.OpDeleteRange:
+	case wire.OpRange, wire.OpDeleteRange, wire.OpForgetRange:
 		return r.ranged(op)
 	case wire.OpTxn:
 		return r.transaction(op)

@@ -60,7 +60,7 @@ func validate(op *wire.Op) error {
 
 func validateSingle(op *wire.Op) error {
 	switch {
-	case op.Kind < wire.OpGet || op.Kind > wire.OpDeleteRange || op.Kind == wire.OpTxn:
+	case op.Kind < wire.OpGet || op.Kind > wire.OpForgetRange || op.Kind == wire.OpTxn:
 		return fmt.Errorf("operation kind %d is unknown", op.Kind)
 	case op.Kind.Ranged():
 		if op.Options > wire.RangeCount {

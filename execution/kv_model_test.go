@@ -79,7 +79,7 @@ func (m modelKV) do(op *wire.Op) (text string) {
 func (m modelKV) doRange(op *wire.Op) (text string) {
 	var keys []string
 	for key, now := range m {
-		if now.version > 0 && !now.deleted && key >= string(op.Key) && (len(op.End) == 0 || key < string(op.End)) {
+		if now.version > 0 && now.deleted == (op.Kind == wire.OpForgetRange) && key >= string(op.Key) && (len(op.End) == 0 || key < string(op.End)) {
 			keys = append(keys, key)
 		}
 	}
@@ -93,6 +93,8 @@ func (m modelKV) doRange(op *wire.Op) (text string) {
 	for _, key := range keys[:count] {
 		now := m[key]
 		switch {
+		case op.Kind == wire.OpForgetRange:
+			delete(m, key)
 		case op.Kind == wire.OpDeleteRange:
 			m[key] = modelValue{version: now.version + 1, deleted: true}
 		case op.Options == wire.RangeKeys:
@@ -110,12 +112,12 @@ func (m modelKV) doRange(op *wire.Op) (text string) {
 func drawOp(t *rapid.T) wire.Op {
 	key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key")
 	value := rapid.SampledFrom([]string{"", "7", "-9223372036854775808", "text"}).Draw(t, "value")
-	switch kind := wire.OpKind(rapid.IntRange(int(wire.OpGet), int(wire.OpDeleteRange)).Draw(t, "kind")); kind {
+	switch kind := wire.OpKind(rapid.IntRange(int(wire.OpGet), int(wire.OpForgetRange)).Draw(t, "kind")); kind {
 	case wire.OpTxn:
 		return get(key)
 	case wire.OpCompareAndSet:
 		return compareAndSet(key, "set", version(key, wire.Equal, rapid.Uint64Range(0, 3).Draw(t, "version")))
-	case wire.OpRange, wire.OpDeleteRange:
+	case wire.OpRange, wire.OpDeleteRange, wire.OpForgetRange:
 		op := wire.Op{Kind: kind, Limit: rapid.Uint64Range(0, 3).Draw(t, "limit")}
 		op.Key = []byte(rapid.SampledFrom([]string{"", "a", "aa", "b"}).Draw(t, "from"))
 		op.End = []byte(rapid.SampledFrom([]string{"", "bb", "c", "d"}).Draw(t, "end"))

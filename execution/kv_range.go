@@ -12,21 +12,21 @@ import (
 // kept of it, and what a batch of writes pays for one.
 const deleteBytes = versionBytes + 128
 
-// scan visits the keys of [from, end) that exist, ascending, until visit returns false. It returns the first
-// key that it did not look at because the request has looked at too many, or nil.
+// scan visits the keys of [from, end), deleted ones too, ascending, until visit returns false. It returns the
+// first key that it did not look at because the request has looked at too many, or nil.
 func (r *kvRun) scan(from, end []byte, visit func(key string, now record) bool) (next []byte) {
 	r.view.Scan(string(from), string(end), func(key string, saved []byte) bool {
 		if r.scanned == wire.ScanMax {
 			next = []byte(key)
 			return false
 		}
-		r.scanned++ // deleted keys too: what they cost must have a bound
+		r.scanned++
 		now, err := parseRecord(saved)
 		if err != nil {
 			r.fail(fmt.Errorf("key %q: %w", key, err))
 			return false
 		}
-		return !now.found || visit(key, now)
+		return visit(key, now)
 	})
 	return next
 }
@@ -38,7 +38,7 @@ func (r *kvRun) ranged(op *wire.Op) (result wire.Result) {
 	if op.Kind == wire.OpRange {
 		result = here.readRange(&copied)
 	} else {
-		result = here.deleteRange(&copied)
+		result = here.clearRange(&copied)
 	}
 	*r = here
 	return result
@@ -49,6 +49,9 @@ func (r *kvRun) readRange(op *wire.Op) wire.Result {
 	result := wire.Result{Status: wire.OpOK}
 	var full []byte
 	next := r.scan(op.Key, op.End, func(key string, now record) bool {
+		if !now.found {
+			return true
+		}
 		if op.Limit > 0 && result.Count == op.Limit || !r.take(&result, op.Options, key, &now) {
 			full = []byte(key)
 			return false
@@ -81,8 +84,8 @@ func (r *kvRun) take(result *wire.Result, options wire.RangeOptions, key string,
 	return true
 }
 
-// deleteRange deletes as many keys as the limits allow.
-func (r *kvRun) deleteRange(op *wire.Op) wire.Result {
+// clearRange deletes the keys that exist, or forgets those that were deleted, as many as the limits allow.
+func (r *kvRun) clearRange(op *wire.Op) wire.Result {
 	type victim struct {
 		key     string
 		version uint64
@@ -90,6 +93,9 @@ func (r *kvRun) deleteRange(op *wire.Op) wire.Result {
 	var victims []victim
 	var full []byte
 	next := r.scan(op.Key, op.End, func(key string, now record) bool {
+		if now.found != (op.Kind == wire.OpDeleteRange) {
+			return true
+		}
 		size := len(key) + deleteBytes
 		if op.Limit > 0 && uint64(len(victims)) == op.Limit || r.grown+size > wire.GrowthMax {
 			full = []byte(key)
@@ -100,7 +106,11 @@ func (r *kvRun) deleteRange(op *wire.Op) wire.Result {
 		return true
 	})
 	for _, v := range victims {
-		r.view.Put(v.key, deletedRecord(v.version))
+		if op.Kind == wire.OpDeleteRange {
+			r.view.Put(v.key, deletedRecord(v.version))
+		} else {
+			r.view.Delete(v.key)
+		}
 	}
 	if full != nil {
 		next = full
@@ -111,8 +121,10 @@ func (r *kvRun) deleteRange(op *wire.Op) wire.Result {
 // countHolds compares the number of keys of a range. It looks at no more of them than decide it.
 func (r *kvRun) countHolds(c *wire.Compare) (holds, known bool) {
 	var count uint64
-	next := r.scan(c.Key, c.End, func(string, record) bool {
-		count++
+	next := r.scan(c.Key, c.End, func(_ string, now record) bool {
+		if now.found {
+			count++
+		}
 		return count <= c.Version
 	})
 	if next != nil {

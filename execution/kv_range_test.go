@@ -41,6 +41,10 @@ func TestRanges(t *testing.T) {
 		{deleteRange("a", "a3"), `ok v0 "" none`},
 		{put("a2", "third life"), `ok v4 ""`},
 		{readRange("", ""), `ok v0 "" none a2=third life@4 a3=of a3@1 2 keys`},
+		{limited(forgetRange("", ""), 1, 0), `ok v0 "" none 1 keys next b`}, // a1
+		{put("a1", "anew"), `ok v1 ""`},
+		{forgetRange("", ""), `ok v0 "" none 1 keys`}, // b
+		{put("a2", "goes on"), `ok v5 ""`},
 	} {
 		if got := short(b.do(step.op)); got != step.want {
 			t.Errorf("step %d: got %s, want %s", i, got, step.want)
@@ -158,6 +162,11 @@ func TestRangeWorkIsBounded(t *testing.T) {
 		if b.do(get(branch)).Found {
 			t.Errorf("it carried out %s", branch)
 		}
+	}
+	most := wire.GrowthMax / (deleteBytes + len("k00000"))
+	got := b.do(forgetRange("k1", ""))
+	if got.Count != uint64(most) || string(got.Next) != fmt.Sprintf("k%05d", 10_000+most) {
+		t.Errorf("forgot %d, next %s, want %d", got.Count, got.Next, most)
 	}
 }
 

@@ -80,6 +80,10 @@ func deleteRange(from, end string) wire.Op {
 	return wire.Op{Kind: wire.OpDeleteRange, Key: []byte(from), End: []byte(end)}
 }
 
+func forgetRange(from, end string) wire.Op {
+	return wire.Op{Kind: wire.OpForgetRange, Key: []byte(from), End: []byte(end)}
+}
+
 func count(from, end string, relation wire.CompareRelation, count uint64) wire.Compare {
 	return wire.Compare{
 		Key: []byte(from), End: []byte(end), Target: wire.CompareCount, Relation: relation, Version: count,

@@ -139,8 +139,12 @@ func (c *calls) answer(a *node.Answer) {
 		return
 	}
 	delete(c.open, a.Proposal)
-	if a.Void {
+	switch {
+	case a.Void:
 		one.done(Reply{Outcome: NotApplied}, errVoid)
+		return
+	case a.Unknown:
+		one.done(Reply{Outcome: Unknown}, errMissed)
 		return
 	}
 	one.done(Reply{Result: a.Result, Fast: a.Fast, Outcome: Applied}, nil)

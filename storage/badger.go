@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 
@@ -44,6 +45,9 @@ type Badger struct {
 	entries []badger.Entry // likewise
 
 	usage usageCache
+
+	registry []byte // what Badger's file of that name holds, which never changes
+	patience int    // of a scrub
 }
 
 var _ Store = (*Badger)(nil)
@@ -53,12 +57,15 @@ var _ Store = (*Badger)(nil)
 // replica must have run to the end before it votes.
 //
 // It fails with ErrEmpty where Create was never called, ErrForeign where another replica's directory
-// is, ErrFormat, ErrDamaged and ErrNoSpace as they say; any other error is of the operating system.
+// is, ErrFormat, ErrDamaged, ErrCondemned and ErrNoSpace as they say; any other error is of the operating system.
 // Reading every table once, it takes time in proportion to the size of the database.
 func Open(o Options) (*Badger, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if err := refuseCondemned(o.Dir); err != nil {
+		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
 	}
 	found, _, err := readIdentity(o.Dir)
 	if err != nil {
@@ -71,7 +78,7 @@ func Open(o Options) (*Badger, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger), wal: wal{dir: o.Dir}}
+	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger), wal: wal{dir: o.Dir}, patience: scrubPatience}
 	b.free = func() (uint64, error) { return freeBytes(o.Dir) }
 	if err := b.start(); err != nil {
 		err = fmt.Errorf("open %s: %w", o.Dir, err)
@@ -84,7 +91,10 @@ func Open(o Options) (*Badger, error) {
 }
 
 func (b *Badger) start() error {
-	// Read under the lock: another process may just have made its first start and ended.
+	// Read under the lock: another process may just have made its first start, or been condemned, and ended.
+	if err := refuseCondemned(b.opts.Dir); err != nil {
+		return err
+	}
 	_, ran, err := readIdentity(b.opts.Dir)
 	if err != nil {
 		return err
@@ -115,9 +125,13 @@ func (b *Badger) start() error {
 			return err
 		}
 	}
-	if last := b.last.Load(); last < b.mark.number {
+	last := b.last.Load()
+	if last < b.mark.number {
 		return fmt.Errorf("%w: the log ends at group %d, but group %d was durable once",
 			ErrDamaged, last, b.mark.number)
+	}
+	if last > b.mark.number { // a crash came between the group and the mark
+		return b.mark.move(last)
 	}
 	return nil
 }
@@ -143,6 +157,9 @@ func (b *Badger) openBadger() error {
 		return fmt.Errorf("%w: the database cannot be opened: %w", ErrDamaged, err)
 	}
 	b.reader = b.db.NewTransactionAt(newestVersion, false)
+	if b.registry, err = os.ReadFile(filepath.Join(b.opts.Dir, badger.KeyRegistryFileName)); err != nil {
+		return fmt.Errorf("storage: read the key registry: %w", err)
+	}
 	return nil
 }
 

@@ -124,3 +124,53 @@ func processTime(b *testing.B) float64 {
 	}
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1000
 }
+
+// BenchmarkScrub reads and verifies a store of 100,000 keys and 2000 groups; BenchmarkOpen opens it, which verifies
+// its tables and logs.
+func BenchmarkScrub(b *testing.B) {
+	s := benchFilled(b)
+	b.SetBytes(int64(s.Usage().DiskBytes))
+	for b.Loop() {
+		if err := scrubAll(s, 1<<20); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s := benchFilled(b)
+	size := int64(s.Usage().DiskBytes)
+	o := testOptions(s.Dir())
+	o.MemTableBytes = storage.MemTableBytesDefault
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(size)
+	for b.Loop() {
+		s, err := storage.Open(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+func benchFilled(b *testing.B) *storage.Badger {
+	s := benchStore(b)
+	for n := uint64(0); n < 200_000; {
+		batch := storage.Batch{Group: make([]byte, 64*150)}
+		for range 100 {
+			key := binary.BigEndian.AppendUint64(nil, n*0x9E3779B97F4A7C15%100_000)
+			batch.Writes = append(batch.Writes, storage.Write{Key: key, Value: make([]byte, 256)})
+			n++
+		}
+		if err := s.Save(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s
+}

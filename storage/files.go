@@ -21,7 +21,7 @@ func listDir(dir string) ([]string, error) {
 	var names []string
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", identityName + ".tmp":
+		case "lost+found", identityName + ".tmp", condemnedName + ".tmp":
 		default:
 			names = append(names, e.Name())
 		}

@@ -26,7 +26,10 @@ func (b *Badger) inspect(ran started) error {
 	if err := moveAsideEmpty(b.log.log.Warn, b.opts.Dir); err != nil {
 		return err
 	}
-	if err := verifyLogs(b.opts.Dir); err != nil {
+	if err := syncLogs(b.opts.Dir); err != nil {
+		return err
+	}
+	if _, err := verifyLogs(b.opts.Dir); err != nil {
 		return err
 	}
 	need, err := memTableNeed(b.opts)
@@ -98,6 +101,9 @@ func eachFile(dir string, visit func(os.FileInfo) error) error {
 	}
 	for _, e := range entries {
 		info, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the store may be running
+		}
 		if err != nil {
 			return fmt.Errorf("storage: look at file %s: %w", e.Name(), err)
 		}
@@ -112,44 +118,58 @@ func eachFile(dir string, visit func(os.FileInfo) error) error {
 // index is damaged, and takes a damaged block for the end of a table: keys would be gone, or old ones
 // back, without an error.
 func verifyTables(o Options, log badger.Logger) error {
-	file, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: file %s is missing", ErrDamaged, badger.ManifestFilename)
-	}
+	manifest, err := readManifest(o, log)
 	if err != nil {
-		return fmt.Errorf("storage: open the manifest: %w", err)
-	}
-	defer file.Close()
-	var manifest badger.Manifest
-	err = guard("read the manifest", func() (err error) {
-		var end int64
-		manifest, end, err = badger.ReplayManifestFile(file, 0, badgerOptions(o, log))
-		if st, e := file.Stat(); err == nil && e == nil && st.Size() != end {
-			err = fmt.Errorf("it is readable up to byte %d of %d", end, st.Size())
-		}
 		return err
-	})
-	if err != nil {
-		return fmt.Errorf("%w: the manifest cannot be read: %w", ErrDamaged, err)
 	}
 	for _, id := range slices.Sorted(maps.Keys(manifest.Tables)) {
 		path := table.NewFilename(id, o.Dir)
-		if err := verifyTable(path); err != nil {
+		if _, err := verifyTable(path); err != nil {
 			return fmt.Errorf("table %s: %w", filepath.Base(path), err)
 		}
 	}
 	return nil
 }
 
-func verifyTable(path string) error {
-	data, err := os.ReadFile(path)
+// readManifest reads it to its very end. Badger itself passes over a record that is cut short, and then deletes
+// the tables that only this one names.
+func readManifest(o Options, log badger.Logger) (manifest badger.Manifest, err error) {
+	file, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: the file is missing", ErrDamaged)
+		return manifest, fmt.Errorf("%w: file %s is missing", ErrDamaged, badger.ManifestFilename)
 	}
 	if err != nil {
-		return fmt.Errorf("storage: verify: %w", err)
+		return manifest, fmt.Errorf("storage: open the manifest: %w", err)
 	}
-	return verifyTableData(data)
+	defer file.Close()
+	err = guard("read the manifest", func() error {
+		var end int64
+		manifest, end, err = badger.ReplayManifestFile(file, 0, badgerOptions(o, log))
+		if err != nil {
+			return err
+		}
+		st, err := file.Stat()
+		if err == nil && st.Size() != end {
+			err = fmt.Errorf("it is readable up to byte %d of %d", end, st.Size())
+		}
+		return err
+	})
+	if err != nil {
+		return manifest, fmt.Errorf("%w: the manifest cannot be read: %w", ErrDamaged, err)
+	}
+	return manifest, nil
+}
+
+// verifyTable returns how many bytes it read, too.
+func verifyTable(path string) (int, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("%w: the file is missing: %w", ErrDamaged, err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("storage: verify: %w", err)
+	}
+	return len(data), verifyTableData(data)
 }
 
 // verifyTableData checks the index of a table, and each block that the index names. A table is: blocks,

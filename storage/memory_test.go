@@ -100,6 +100,7 @@ func TestMemoryCorrupt(t *testing.T) {
 		var read []uint64
 		err := m.Groups(func(number uint64, _ []byte) error { read = append(read, number); return nil })
 		wantError(t, err, storage.ErrDamaged, "group 2")
+		wantError(t, scrubAll(m, 1), storage.ErrDamaged, "group 2")
 		if len(read) != 1 {
 			t.Errorf("groups %v were read before the damaged one", read)
 		}

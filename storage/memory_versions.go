@@ -188,3 +188,24 @@ func (m *Memory) DropStaged() error {
 	m.staged = nil
 	return nil
 }
+
+// Scrub implements Store.
+func (m *Memory) Scrub(from ScrubPosition, budget int) (next ScrubPosition, done bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shut != nil {
+		return from, false, usable(m.shut)
+	}
+	next.group = max(from.group, m.first)
+	for budget = max(1, budget); budget > 0; {
+		if next.group > m.lastGroup() {
+			return ScrubPosition{}, true, nil
+		}
+		if m.damaged[next.group] {
+			return from, false, fmt.Errorf("scrub: %w: group %d does not fit its checksum", ErrDamaged, next.group)
+		}
+		budget -= 1 + len(m.groups[next.group-m.first])
+		next.group++
+	}
+	return next, false, nil
+}

@@ -126,11 +126,7 @@ func (b *Badger) Groups(visit func(number uint64, group []byte) error) error {
 	if err := b.iterate(prefix, appendGroupKey(nil, b.meta.first, 0), r.part); err != nil {
 		return err
 	}
-	if last := b.last.Load(); r.partsLeft > 0 || r.next != last+1 {
-		return fmt.Errorf("%w: the log is readable up to group %d, but ends at group %d",
-			ErrDamaged, r.next-1, last)
-	}
-	return nil
+	return r.end(b.last.Load())
 }
 
 // groupReader puts groups together and checks each against the one before it.
@@ -170,6 +166,15 @@ func (r *groupReader) part(key, value []byte) error {
 		return nil
 	}
 	return r.finish()
+}
+
+// end checks that the last group was read to its end.
+func (r *groupReader) end(last uint64) error {
+	if r.partsLeft > 0 || r.next != last+1 {
+		return fmt.Errorf("%w: the log is readable up to group %d, but ends at group %d",
+			ErrDamaged, r.next-1, last)
+	}
+	return nil
 }
 
 func (r *groupReader) finish() error {

@@ -27,6 +27,12 @@ type Store interface {
 	Versions
 	Staging
 
+	// Scrub verifies the next part of what the store has, reading about budget bytes, or one part that is
+	// larger: the log and the state against their checksums, and whatever else it keeps on disk. It goes on
+	// where an earlier call ended, the zero position is the beginning; done tells that it came to the
+	// end. ErrDamaged is damage found: the replica must stop, as if its store had refused to open. Any
+	// goroutine, but one at a time, while others are saved.
+	Scrub(from ScrubPosition, budget int) (next ScrubPosition, done bool, err error)
 	// Usage reports disk use. Any goroutine.
 	Usage() Usage
 	// Close releases the store. What was saved stays saved.
@@ -113,8 +119,10 @@ var (
 	// ErrNoSpace: free space is below the reserve. Nothing was saved; free space and go on.
 	ErrNoSpace = errors.New("storage: free disk space is below the reserve")
 	// ErrDamaged: the directory lost or changed what it once held. The replica must not vote
-	// with it; it comes back under a new incarnation.
+	// with it: Condemn it. A new incarnation takes its place.
 	ErrDamaged = errors.New("storage: data directory is damaged")
+	// ErrCondemned: Condemn was called on the directory. Replace the replica by a new member.
+	ErrCondemned = errors.New("storage: data directory is condemned")
 	// ErrForeign: the directory belongs to another replica, cluster or incarnation.
 	ErrForeign = errors.New("storage: data directory belongs to another replica")
 	// ErrFormat: the directory was written in a format that this program does not read.

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -17,48 +18,116 @@ import (
 // not flushed yet, groups that were dropped since would leave no hole, though the state they wrote is lost.
 // But all of an older log was synced before the newer was begun, so nothing in it may be unreadable.
 
-// verifyLogs checks the logs of the memory tables before Badger cuts them to what it can read.
-func verifyLogs(dir string) error {
-	var names []string
-	err := eachFile(dir, func(info os.FileInfo) error {
+// verifyLogs checks the logs of the memory tables: before Badger cuts them to what it can read, or while it
+// writes to the newest.
+func verifyLogs(dir string) (v verifiedLogs, err error) {
+	names, err := listLogs(dir)
+	if err != nil {
+		return v, err
+	}
+	for _, name := range names {
+		data, err := readStanding(filepath.Join(dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // its memory table was flushed meanwhile
+		}
+		if err != nil {
+			return v, fmt.Errorf("storage: verify the log of a memory table: %w", err)
+		}
+		log := scanLog(data)
+		v.files, v.bytes = v.files+1, v.bytes+log.bytes
+		if v.unread != "" && (log.groups > 0 || !log.whole) {
+			return v, fmt.Errorf("%w: log %s ends at a record that does not fit its checksum, but %s follows",
+				ErrDamaged, v.unread, name)
+		}
+		if v.last > 0 && log.groups > 0 && log.first != v.last+1 || log.hole {
+			return v, fmt.Errorf("%w: log %s begins with group %d, the one before it ends with %d",
+				ErrDamaged, name, log.first, v.last)
+		}
+		if log.groups > 0 {
+			v.last = log.first + log.groups - 1
+		}
+		if !log.whole {
+			v.unread = name
+		}
+	}
+	return v, nil
+}
+
+// readStanding reads a file whole. One that is being deleted, which Badger begins by cutting it to nothing, is
+// not there any more.
+func readStanding(path string) ([]byte, error) {
+	before, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err == nil && int64(len(data)) < before.Size() {
+		err = fmt.Errorf("%s is being deleted: %w", path, os.ErrNotExist)
+	}
+	return data, err
+}
+
+// verifiedLogs is what the logs hold.
+type verifiedLogs struct {
+	last   uint64 // the newest group in them, 0 if there is none
+	unread string // the newest log, if it ends at a record that cannot be read
+	files  int
+	bytes  int
+}
+
+// verifyLogHeaders checks that no log claims to be encrypted, the value log neither: Badger would not open it.
+func verifyLogHeaders(dir string) error {
+	return eachFile(dir, func(info os.FileInfo) error {
+		if name := info.Name(); !strings.HasSuffix(name, memtableSuffix) && !strings.HasSuffix(name, ".vlog") {
+			return nil
+		}
+		file, err := os.Open(filepath.Join(dir, info.Name()))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("storage: open a log: %w", err)
+		}
+		defer file.Close()
+		var key [8]byte
+		if n, err := file.Read(key[:]); err != nil && n > 0 || key != [8]byte{} {
+			return fmt.Errorf("%w: log %s names key of encryption %x", ErrDamaged, info.Name(), key)
+		}
+		return nil
+	})
+}
+
+// syncLogs makes durable what is in the logs: a killed process may have left a group that it had not synced,
+// and what is read from now on counts.
+func syncLogs(dir string) error {
+	names, err := listLogs(dir)
+	for i := 0; i < len(names) && err == nil; i++ {
+		var file *os.File
+		if file, err = os.OpenFile(filepath.Join(dir, names[i]), os.O_RDWR, 0); err == nil {
+			err = errors.Join(syncData(file), file.Close())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("storage: sync the logs: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// listLogs names the logs of the memory tables, ascending.
+func listLogs(dir string) (names []string, err error) {
+	err = eachFile(dir, func(info os.FileInfo) error {
 		if strings.HasSuffix(info.Name(), memtableSuffix) {
 			names = append(names, info.Name())
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
 	slices.SortFunc(names, func(a, b string) int {
 		if len(a) != len(b) {
 			return len(a) - len(b) // Badger pads numbers with zeros, up to five digits
 		}
 		return strings.Compare(a, b)
 	})
-	var last uint64 // the newest group so far
-	unread := ""    // the log that ends before its end, if any does
-	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return fmt.Errorf("storage: verify the log of a memory table: %w", err)
-		}
-		log := scanLog(data)
-		if unread != "" && (log.groups > 0 || !log.whole) {
-			return fmt.Errorf("%w: log %s ends at a record that does not fit its checksum, but %s follows",
-				ErrDamaged, unread, name)
-		}
-		if last > 0 && log.groups > 0 && log.first != last+1 || log.hole {
-			return fmt.Errorf("%w: log %s begins with group %d, the one before it ends with %d",
-				ErrDamaged, name, log.first, last)
-		}
-		if log.groups > 0 {
-			last = log.first + log.groups - 1
-		}
-		if !log.whole {
-			unread = name
-		}
-	}
-	return nil
+	return names, err
 }
 
 // scannedLog is what Badger would read of a log.
@@ -67,6 +136,7 @@ type scannedLog struct {
 	groups uint64
 	hole   bool // between groups
 	whole  bool // nothing but zeros follows
+	bytes  int  // that it read
 }
 
 const (
@@ -92,6 +162,7 @@ func scanLog(data []byte) (s scannedLog) {
 		switch version := e.version(); {
 		case n == 0 || open != 0 && open != version:
 			s.whole = onlyZeros(rest)
+			s.bytes = len(data) - len(rest)
 			return s
 		case e.meta&logTransaction > 0:
 			s.add(numbers)

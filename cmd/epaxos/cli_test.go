@@ -154,6 +154,9 @@ func TestCommands(t *testing.T) {
 		{"", "del --prefix q/", 0, "1 key deleted, by", ""},
 		{"", "del --prefix q/", 1, "0 keys deleted, by", ""},
 		{"", "del --prefix q/ -o json", 1, `"count": 0`, ""},
+		{"", "forget --prefix q/", 0, "3 keys forgotten, by", ""},
+		{"", "forget q/ q0", 0, "0 keys forgotten, by", ""},
+		{"", "put q/1 anew", 0, "q/1 ok - 1", ""},
 
 		{"", "status", 0, "3 of 3 replicas answer; quorums: 2 slow, 2 fast", ""},
 		{"", "status -o json", 0, `"reachable": true`, ""},
@@ -361,10 +364,12 @@ func TestStatusTable(t *testing.T) {
 }
 
 func TestMembersOf(t *testing.T) {
-	peers := []server.PeerStatus{{Replica: 1, Addr: "a"}, {Replica: 4, Addr: "d"}}
-	for self, want := range map[uint32]string{2: "[1 2 4]", 5: "[1 4 5]"} {
+	members := server.MembersStatus{
+		Voters: []server.MemberStatus{{Replica: 1, Addr: "a"}, {Replica: 4, Addr: "d"}}, Learners: []server.MemberStatus{{Replica: 3}},
+	}
+	for self, want := range map[uint32]string{2: "[1 2 3 4]", 3: "[1 3 4]", 5: "[1 3 4 5]"} {
 		var ids []uint32
-		for _, one := range membersOf(&server.Status{Replica: epaxos.ReplicaID(self), Peers: peers}) {
+		for _, one := range membersOf(&server.Status{Replica: epaxos.ReplicaID(self), Members: members}) {
 			ids = append(ids, uint32(one.Replica))
 		}
 		if fmt.Sprint(ids) != want {

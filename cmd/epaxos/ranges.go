@@ -186,10 +186,41 @@ func deleteCommand(sh *shell) *cobra.Command {
 	return o.cmd
 }
 
+func forgetCommand(sh *shell) *cobra.Command {
+	var flags rangeFlags
+	var span clients.Span
+	o := newOperation(sh, &cobra.Command{
+		Use:   "forget [FROM [TO]]",
+		Short: "Forget the versions of deleted keys",
+		Long: "A deleted key leaves its version behind, so that no version of it ever comes twice. This drops what is\n" +
+			"left of deleted keys: those with a prefix, those from FROM on and before TO, or all. Put again, they begin\n" +
+			"with version 1: so only where nobody compares with a version from before.",
+		Args: cobra.MaximumNArgs(2),
+	})
+	flags.add(o.cmd)
+	o.check = func(args []string) (err error) {
+		span, err = flags.span(args)
+		return err
+	}
+	o.run = func(ctx context.Context, client *clients.Client, _ []string) error {
+		page, err := pages(span, true, func(span clients.Span) (clients.Page, error) { return client.Forget(ctx, span) })
+		return o.showCount("forgotten", page, err)
+	}
+	return o.cmd
+}
+
 func (o *operation) deletePrefix(ctx context.Context, client *clients.Client, prefix string) error {
 	page, err := pages(clients.Prefix(prefix), true, func(span clients.Span) (clients.Page, error) {
 		return client.DeleteRange(ctx, span)
 	})
+	if err := o.showCount("deleted", page, err); err != nil {
+		return err
+	}
+	return failedUnless(page.Count > 0)
+}
+
+// showCount tells to how many keys something was done, also where an error ended it.
+func (o *operation) showCount(done string, page clients.Page, err error) error {
 	switch {
 	case page.Replica == 0:
 		return err
@@ -198,12 +229,9 @@ func (o *operation) deletePrefix(ctx context.Context, client *clients.Client, pr
 			Count: page.Count, Next: page.Next, Replica: page.Replica, Fast: page.Fast,
 		}), err)
 	default:
-		_, failed := fmt.Fprintf(o.sh.out, "%s deleted, by replica %d on the %s path\n",
-			counted(page.Count), page.Replica, path(page.Fast))
+		_, failed := fmt.Fprintf(o.sh.out, "%s %s, by replica %d on the %s path\n",
+			counted(page.Count), done, page.Replica, path(page.Fast))
 		err = errors.Join(failed, err)
 	}
-	if err != nil {
-		return err
-	}
-	return failedUnless(page.Count > 0)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,6 +13,7 @@ import (
 type Chart struct {
 	Title  string
 	X, Y   string // what the axes show, with units
+	LogX   bool
 	LogY   bool
 	Series []Series
 	Marks  []Mark
@@ -105,7 +107,7 @@ func (c *Chart) scales() (x, y scale) {
 	minX, maxX, minY, maxY := math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
 	for _, s := range c.Series {
 		for i := range s.X {
-			if math.IsNaN(s.Y[i]) || c.LogY && s.Y[i] <= 0 {
+			if !c.shows(&s, i) {
 				continue
 			}
 			minX, maxX = min(minX, s.X[i]), max(maxX, s.X[i])
@@ -121,7 +123,32 @@ func (c *Chart) scales() (x, y scale) {
 	} else {
 		y = linear(min(minY, 0), maxY, bottom, top)
 	}
+	if c.LogX {
+		return logarithmic(minX, maxX, marginLeft, chartWidth-marginRight), y
+	}
 	return linear(minX, maxX, marginLeft, chartWidth-marginRight), y
+}
+
+// shows reports whether a point can be drawn.
+func (c *Chart) shows(s *Series, i int) bool {
+	return !math.IsNaN(s.Y[i]) && (!c.LogY || s.Y[i] > 0) && (!c.LogX || s.X[i] > 0)
+}
+
+// classes are the styles of the lines: a family has the same in all charts, and others of it take those that are left.
+func (c *Chart) classes() []int {
+	classes := make([]int, len(c.Series))
+	taken := map[int]bool{}
+	left := len(Families())
+	for i := range c.Series {
+		family, _, _ := strings.Cut(strings.SplitN(c.Series[i].Name, "-", 2)[0], "@")
+		class := slices.Index(Families(), family)
+		if class < 0 || taken[class] {
+			class = left % styles
+			left++
+		}
+		classes[i], taken[class] = class, true
+	}
+	return classes
 }
 
 // SVG draws the chart. Colours come from the page's style.
@@ -132,12 +159,15 @@ func (c *Chart) SVG() string {
 		html.EscapeString(c.Title+": "+c.Y+" over "+c.X))
 	b.WriteString("\n")
 	for _, v := range y.ticks {
-		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft, chartWidth-marginRight, y.at(v), y.at(v))
+		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft,
+			chartWidth-marginRight, y.at(v), y.at(v))
 		fmt.Fprintf(&b, `<text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, marginLeft-8, y.at(v)+4, short(v))
 	}
 	for _, v := range x.ticks {
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(v), x.at(v), marginTop, chartHeight-marginBottom)
-		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(v), chartHeight-marginBottom+18, short(v))
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(v), x.at(v), marginTop,
+			chartHeight-marginBottom)
+		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(v),
+			chartHeight-marginBottom+18, short(v))
 	}
 	fmt.Fprintf(&b, "\n"+`<text class="axis" x="%g" y="%g" text-anchor="middle">%s</text>`,
 		(marginLeft+chartWidth-marginRight)/2, chartHeight-8, html.EscapeString(c.X))
@@ -145,8 +175,10 @@ func (c *Chart) SVG() string {
 	fmt.Fprintf(&b, `<text class="axis" x="14" y="%g" text-anchor="middle" transform="rotate(-90 14 %g)">%s</text>`+"\n",
 		middle, middle, html.EscapeString(c.Y))
 	for _, m := range c.Marks {
-		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(m.X), x.at(m.X), marginTop, chartHeight-marginBottom)
-		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g">%s</text>`+"\n", x.at(m.X)+5, marginTop+12, html.EscapeString(m.Text))
+		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(m.X), x.at(m.X), marginTop,
+			chartHeight-marginBottom)
+		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g">%s</text>`+"\n", x.at(m.X)+5, marginTop+12,
+			html.EscapeString(m.Text))
 	}
 	for i := range c.Series {
 		c.line(&b, i, &x, &y)
@@ -158,11 +190,11 @@ func (c *Chart) SVG() string {
 // line draws one series.
 func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 	s := &c.Series[index]
-	class := index % styles
+	class := c.classes()[index]
 	var path strings.Builder
 	drawing := false
 	for i := range s.X {
-		if math.IsNaN(s.Y[i]) || c.LogY && s.Y[i] <= 0 {
+		if !c.shows(s, i) {
 			drawing = false
 			continue
 		}
@@ -173,10 +205,11 @@ func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 		drawing = true
 		fmt.Fprintf(&path, "%s%.1f %.1f", command, x.at(s.X[i]), y.at(s.Y[i]))
 	}
-	fmt.Fprintf(b, `<path class="line s%d" d="%s"><title>%s</title></path>`, class, path.String(), html.EscapeString(s.Name))
+	fmt.Fprintf(b, `<path class="line s%d" d="%s"><title>%s</title></path>`, class, path.String(),
+		html.EscapeString(s.Name))
 	if len(s.X) <= markersMax {
 		for i := range s.X {
-			if !math.IsNaN(s.Y[i]) && (!c.LogY || s.Y[i] > 0) {
+			if c.shows(s, i) {
 				fmt.Fprintf(b, `<circle class="dot s%d" cx="%.1f" cy="%.1f" r="3.2"><title>%s: %s at %s</title></circle>`,
 					class, x.at(s.X[i]), y.at(s.Y[i]), html.EscapeString(s.Name), short(s.Y[i]), short(s.X[i]))
 			}
@@ -188,10 +221,11 @@ func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 // legend names the lines.
 func (c *Chart) legend() string {
 	var b strings.Builder
+	classes := c.classes()
 	b.WriteString(`<ul class="legend">`)
 	for i := range c.Series {
 		fmt.Fprintf(&b, `<li><svg viewBox="0 0 28 10" aria-hidden="true"><path class="line s%d" d="M1 5L27 5"/></svg>%s</li>`,
-			i%styles, html.EscapeString(c.Series[i].Name))
+			classes[i], html.EscapeString(c.Series[i].Name))
 	}
 	b.WriteString("</ul>\n")
 	return b.String()
@@ -202,5 +236,10 @@ func short(v float64) string {
 	if math.Abs(v) < 1e-9 {
 		return "0"
 	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
+	digits := int(math.Floor(math.Log10(math.Abs(v)))) + 1
+	text := strconv.FormatFloat(v, 'f', max(4-digits, 0), 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }

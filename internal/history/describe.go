@@ -11,7 +11,7 @@ var kindNames = map[wire.OpKind]string{
 	wire.OpGet: "get", wire.OpPut: "put", wire.OpDelete: "delete",
 	wire.OpCompareAndSet: "compare-and-set", wire.OpIncrement: "increment", wire.OpTxn: "transaction",
 	wire.OpAppend: "append", wire.OpAdd: "add", wire.OpSwap: "swap", wire.OpTake: "take",
-	wire.OpRange: "range", wire.OpDeleteRange: "delete range",
+	wire.OpRange: "range", wire.OpDeleteRange: "delete range", wire.OpForgetRange: "forget range",
 }
 
 // describe is an operation on one line: client, times, what was asked and what came back.
@@ -34,7 +34,7 @@ func asked(op *wire.Op) string {
 		text += fmt.Sprintf(" %.24q", op.Value)
 	case wire.OpIncrement, wire.OpAdd:
 		text += fmt.Sprintf(" by %d", op.Delta)
-	case wire.OpRange, wire.OpDeleteRange:
+	case wire.OpRange, wire.OpDeleteRange, wire.OpForgetRange:
 		text += fmt.Sprintf(" up to %.24q, limit %d, options %d", op.End, op.Limit, op.Options)
 	case wire.OpCompareAndSet:
 		text += fmt.Sprintf(" %.24q", op.Value)

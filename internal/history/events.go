@@ -92,6 +92,7 @@ type span struct {
 	from, end []byte
 	pairs     []wire.Pair // those that it found; it found no other
 	deletes   bool        // it may have deleted each
+	forgets   bool        // it may have forgotten the version of each
 }
 
 func (o *ordering) addRange(node int, op *wire.Op, r *wire.Result) {
@@ -99,7 +100,9 @@ func (o *ordering) addRange(node int, op *wire.Op, r *wire.Result) {
 	if r.Next != nil {
 		s.end = r.Next
 	}
-	if uint64(len(r.Pairs)) != r.Count {
+	if op.Kind == wire.OpForgetRange {
+		s.forgets = true
+	} else if uint64(len(r.Pairs)) != r.Count {
 		s.deletes = op.Kind == wire.OpDeleteRange
 		if !s.deletes {
 			return // a count tells nothing of any key
@@ -135,6 +138,8 @@ func (o *ordering) resolve() {
 				break
 			}
 			switch t := o.keys[name]; {
+			case s.forgets:
+				t.forgotten = true
 			case s.deletes:
 				t.deleted = true
 				t.unknown++
@@ -154,8 +159,11 @@ func (o *ordering) addUnknown(node int, op *Operation) {
 	for i := range ops {
 		kind := ops[i].Kind
 		if kind.Ranged() {
-			if kind == wire.OpDeleteRange {
-				o.spans = append(o.spans, span{node: node, from: ops[i].Key, end: ops[i].End, deletes: true})
+			if kind != wire.OpRange {
+				o.spans = append(o.spans, span{
+					node: node, from: ops[i].Key, end: ops[i].End,
+					deletes: kind == wire.OpDeleteRange, forgets: kind == wire.OpForgetRange,
+				})
 			}
 			continue
 		}

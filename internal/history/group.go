@@ -196,7 +196,11 @@ func (s groupState) one(g group, op *wire.Op) wire.Result {
 func (s groupState) ranged(g group, op *wire.Op) wire.Result {
 	result := wire.Result{Status: wire.OpOK}
 	for i := range s {
-		if !s[i].exists() || !within(g[i], op.Key, op.End) {
+		counts := s[i].exists()
+		if op.Kind == wire.OpForgetRange {
+			counts = s[i].deleted
+		}
+		if !counts || !within(g[i], op.Key, op.End) {
 			continue
 		}
 		if op.Limit > 0 && result.Count == op.Limit {
@@ -205,6 +209,8 @@ func (s groupState) ranged(g group, op *wire.Op) wire.Result {
 		}
 		result.Count++
 		switch {
+		case op.Kind == wire.OpForgetRange:
+			s[i] = state{}
 		case op.Kind == wire.OpDeleteRange:
 			s[i] = state{version: s[i].version + 1, deleted: true}
 		case op.Options == wire.RangeKeys:

@@ -132,6 +132,9 @@ func ranges(random *rand.Rand, i int) wire.Op {
 	switch random.IntN(8) {
 	case 0:
 		op.Kind = wire.OpDeleteRange
+		if random.IntN(4) == 0 {
+			op.Kind = wire.OpForgetRange
+		}
 	case 1, 2:
 		op.Kind, op.Options = wire.OpRange, wire.RangeOptions(random.IntN(3))
 	case 3:
@@ -174,7 +177,7 @@ func TestRanges(t *testing.T) {
 
 // TestPlantedViolationsOfRanges damages a correct history of ranges in one place each.
 func TestPlantedViolationsOfRanges(t *testing.T) {
-	good := generate(t, 3, 4, 100, ranges)
+	good := generate(t, 5, 4, 100, ranges)
 	page := func(from int, pairs int) int {
 		return find(good, from, func(o *Operation) bool { return o.Op.Kind == wire.OpRange && len(o.Result.Pairs) >= pairs })
 	}

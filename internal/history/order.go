@@ -16,7 +16,8 @@ import (
 // not strictly serializable. It takes time in proportion to the history, whatever overlaps.
 //
 // That there is no cycle proves less than Check does: conditions of transactions that failed are not
-// looked at, nor who found absent a key that is deleted at times, nor where adds stand, which tell no version.
+// looked at, nor who found absent a key that is deleted at times, nor where adds stand, which tell no version,
+// nor keys whose versions were forgotten.
 // Values that are put should be unique, or unknown outcomes are passed over.
 func CheckOrder(operations []Operation) (Report, error) {
 	o := ordering{keys: map[string]*timeline{}}
@@ -74,12 +75,13 @@ const (
 
 // timeline is one key. Nodes are those of the operations that touched it.
 type timeline struct {
-	name    string
-	deleted bool // at some time, perhaps: who finds it absent may have come at any time
-	writes  []event
-	reads   []event
-	maybe   map[string][]int // by value: operations of unknown outcome that put it
-	unknown int              // writes that may or may not have happened, or of a version that nobody told
+	name      string
+	deleted   bool // at some time, perhaps: who finds it absent may have come at any time
+	writes    []event
+	reads     []event
+	maybe     map[string][]int // by value: operations of unknown outcome that put it
+	unknown   int              // writes that may or may not have happened, or of a version that nobody told
+	forgotten bool             // versions began anew at some time, perhaps
 }
 
 // event is a version that an operation wrote or read.
@@ -157,6 +159,9 @@ type version struct {
 
 // link enters the order of a key into the graph, and returns what is wrong with it by itself.
 func (t *timeline) link(o *ordering) string {
+	if t.forgotten {
+		return "" // its versions may have begun anew
+	}
 	versions, detail := t.versions(o)
 	if detail != "" {
 		return detail

@@ -9,6 +9,7 @@ import (
 // ByKey takes a history apart into one for each key, ascending by key, with transactions as the single
 // operations that they carried out. If the whole could have come from one copy of the machine, each part
 // could, since a transaction may as well do one thing after the other when nobody looks at other keys.
+// A key whose versions were perhaps forgotten is left out: when that was shows in none of its results.
 // The parts say less than the whole: conditions of transactions are left out, and that a transaction was
 // one step. But each can be searched by itself.
 func ByKey(operations []Operation) [][]Operation {
@@ -25,9 +26,11 @@ func ByKey(operations []Operation) [][]Operation {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	parts := make([][]Operation, len(names))
-	for i, name := range names {
-		parts[i] = keys[name]
+	parts := make([][]Operation, 0, len(names))
+	for _, name := range names {
+		if !slices.ContainsFunc(keys[name], forgets) {
+			parts = append(parts, keys[name])
+		}
 	}
 	return parts
 }
@@ -84,6 +87,9 @@ func (o Operation) spread(all []string) []Operation {
 		one.Op, one.Result = wire.Op{Kind: wire.OpGet, Key: []byte(name)}, wire.Result{Status: wire.OpOK}
 		pair := pairs[name]
 		switch {
+		case o.Op.Kind == wire.OpForgetRange:
+			one.Op = o.Op
+			one.Op.Key = []byte(name)
 		case !told && o.Op.Kind == wire.OpDeleteRange:
 			one.Op.Kind, one.Outcome = wire.OpDelete, wire.OutcomeUnknown
 		case !told, pair != nil && o.Op.Options == wire.RangeKeys:
@@ -95,3 +101,5 @@ func (o Operation) spread(all []string) []Operation {
 	}
 	return each
 }
+
+func forgets(o Operation) bool { return o.Op.Kind == wire.OpForgetRange }

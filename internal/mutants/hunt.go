@@ -28,6 +28,9 @@ var hunters = map[string]*hunter{
 	"node": {folder: "internal/node", arguments: func(hunt) []string {
 		return []string{"-test.run=^TestForgetfulReplicaIsSilent$"}
 	}},
+	"storage": {folder: "storage", arguments: func(h hunt) []string {
+		return []string{"-test.run=^Test" + h.where + "$"}
+	}},
 	// Only the invariants of a script count: what its golden text expects is another matter.
 	"scripts": {folder: "epaxos", environment: "SCRIPT_INVARIANTS_ONLY=1", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestScripts$/" + h.where}

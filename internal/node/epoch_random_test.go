@@ -128,7 +128,10 @@ func (w *turmoil) hear(a node.Answer) {
 
 // began checks that all have the same state where an epoch begins.
 func (w *turmoil) began(i int) {
-	m, _ := w.nodes[i].Members()
+	m, role := w.nodes[i].Members()
+	if role != node.Voter {
+		return
+	}
 	held := w.stores[i].Held()
 	if _, votes, _ := m.Find(w.configs[i].ID); !votes {
 		return

@@ -38,7 +38,7 @@ const (
 	extend   // an append
 	exchange // a swap or a take
 	span     // a read of a range
-	wipe     // a delete of a range, at times on condition of what it holds
+	wipe     // a delete of a range, at times on condition of what it holds, or of what deletes left
 	actions
 )
 
@@ -170,6 +170,10 @@ const sumKey = "sum"
 // deletedKey is a key that is deleted at times. Others with this prefix are deleted together.
 const deletedKey = "gone"
 
+// forgottenKey is the prefix of keys whose versions begin anew at times, which the checkers of histories pass
+// by. Those of the state do not.
+const forgottenKey = "lost"
+
 func (c *client) readable() []byte {
 	switch c.rand.IntN(8) {
 	case 0:
@@ -202,7 +206,7 @@ func (c *client) exchange() wire.Op {
 
 // span reads all keys, those of a kind, or some of either.
 func (c *client) span() wire.Op {
-	prefix := []string{"", "hot", "many", "gone"}[c.rand.IntN(4)]
+	prefix := []string{"", "hot", "many", "gone", "lost"}[c.rand.IntN(5)]
 	op := wire.Op{Kind: wire.OpRange, Key: []byte(prefix)}
 	if prefix != "" {
 		op.End = []byte(prefix + "~")
@@ -218,8 +222,16 @@ func (c *client) span() wire.Op {
 
 // wipe deletes keys with a prefix, or puts some for others to delete.
 func (c *client) wipe() wire.Op {
-	from, end := []byte(deletedKey), []byte(deletedKey+"~")
+	prefix := deletedKey
+	if c.rand.IntN(4) == 0 {
+		prefix = forgottenKey
+	}
+	from, end := []byte(prefix), []byte(prefix+"~")
 	op := wire.Op{Kind: wire.OpDeleteRange, Key: from, End: end}
+	if prefix == forgottenKey && c.rand.IntN(4) == 0 {
+		op.Kind = wire.OpForgetRange
+		return op
+	}
 	switch c.rand.IntN(6) {
 	case 0:
 		return op
@@ -230,10 +242,10 @@ func (c *client) wipe() wire.Op {
 				Key: from, End: end, Target: wire.CompareCount, Relation: wire.Greater,
 				Version: uint64(c.rand.IntN(3)), //nolint:gosec // small
 			}},
-			Else: []wire.Op{c.put(fmt.Appendf(nil, deletedKey+"%d", c.rand.IntN(4)))},
+			Else: []wire.Op{c.put(fmt.Appendf(nil, prefix+"%d", c.rand.IntN(4)))},
 		}
 	default:
-		return c.put(fmt.Appendf(nil, deletedKey+"%d", c.rand.IntN(4)))
+		return c.put(fmt.Appendf(nil, prefix+"%d", c.rand.IntN(4)))
 	}
 }
 

@@ -16,8 +16,9 @@ const (
 	OpTake          // deletes the key, and answers the value that was there
 	OpRange         // reads the keys of [Key, End), ascending, at most Limit; Options say how much of each
 	OpDeleteRange   // deletes the keys of [Key, End), ascending, at most Limit
+	OpForgetRange   // drops the versions of keys of [Key, End) that were deleted, at most Limit of them
 
-	opLast = OpDeleteRange
+	opLast = OpForgetRange
 )
 
 // RangeOptions says what OpRange answers. At most one is set.
@@ -43,7 +44,7 @@ type Op struct {
 }
 
 // Ranged reports whether an operation of this kind is on [Key, End) instead of Key.
-func (k OpKind) Ranged() bool { return k == OpRange || k == OpDeleteRange }
+func (k OpKind) Ranged() bool { return k == OpRange || k == OpDeleteRange || k == OpForgetRange }
 
 // CompareTarget is what a comparison looks at.
 type CompareTarget uint8
@@ -98,7 +99,7 @@ const (
 //
 // The version of a key is the number of its changes, deletes included, over all its lives: it advances by
 // one with each, never repeats, and goes on where it stopped when a deleted key is put again. An absent key
-// shows version 0.
+// shows version 0. Only OpForgetRange lets the versions of a deleted key begin anew.
 type Result struct {
 	Status OpStatus
 	// Found: the key exists after the operation; for delete, swap and take: it existed before.
@@ -111,7 +112,7 @@ type Result struct {
 	Succeeded bool // transactions: all compares held
 	Results   []Result
 	Pairs     []Pair // of a range
-	Count     uint64 // of the keys that a range read, counted or deleted
+	Count     uint64 // of the keys that a range read, counted, deleted or forgot
 	Next      []byte // where the range goes on, if not all of it was looked at; else nil
 }
 

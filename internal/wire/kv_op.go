@@ -37,7 +37,7 @@ func (e *encoder) op(op *Op) {
 		e.uint(uint64(op.Kind))
 		e.bytes(op.Key)
 		e.bytes(op.Value)
-	case OpRange, OpDeleteRange:
+	case OpRange, OpDeleteRange, OpForgetRange:
 		e.rangeOp(op)
 	case OpCompareAndSet:
 		e.array(3 + 3*len(op.Compares))
@@ -139,7 +139,7 @@ func (d *decoder) op(txn bool) Op {
 		op.Compares = []Compare{d.condition(op.Key, CompareVersion)}
 	case OpIncrement, OpAdd:
 		op.Delta = d.int64("delta")
-	case OpRange, OpDeleteRange:
+	case OpRange, OpDeleteRange, OpForgetRange:
 		op.End, op.Limit = d.view("end", KeyMax), d.uint64("limit")
 		if op.Kind == OpRange {
 			op.Options = RangeOptions(d.uint("options", 0, uint64(RangeCount)))
@@ -151,7 +151,7 @@ func (d *decoder) op(txn bool) Op {
 // opFields is how many fields each kind has, itself included.
 var opFields = [...]int{
 	OpGet: 2, OpPut: 3, OpDelete: 2, OpCompareAndSet: 6, OpIncrement: 3, OpTxn: 4,
-	OpAppend: 3, OpAdd: 3, OpSwap: 3, OpTake: 2, OpRange: 5, OpDeleteRange: 4,
+	OpAppend: 3, OpAdd: 3, OpSwap: 3, OpTake: 2, OpRange: 5, OpDeleteRange: 4, OpForgetRange: 4,
 }
 
 func (d *decoder) ops(field string) []Op {

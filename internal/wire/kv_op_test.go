@@ -44,6 +44,7 @@ var opCodec = codec[Op]{
 		{"range", Op{Kind: OpRange, Key: []byte("a"), End: []byte("b"), Limit: 300, Options: RangeKeys}},
 		{"all keys", Op{Kind: OpRange, Key: []byte{}, End: []byte{}, Options: RangeCount}},
 		{"delete range", Op{Kind: OpDeleteRange, Key: []byte("a"), End: []byte("b"), Limit: 1}},
+		{"forget range", Op{Kind: OpForgetRange, Key: []byte("a"), End: []byte{}, Limit: 1}},
 		{"transaction on a range", Op{
 			Kind: OpTxn,
 			Compares: []Compare{
@@ -62,6 +63,7 @@ var opCodec = codec[Op]{
 func drawOp(t *rapid.T, txn bool) Op {
 	kinds := []OpKind{
 		OpGet, OpPut, OpDelete, OpCompareAndSet, OpIncrement, OpAppend, OpAdd, OpSwap, OpTake, OpRange, OpDeleteRange,
+		OpForgetRange,
 	}
 	if txn {
 		kinds = append(kinds, OpTxn)
@@ -77,7 +79,7 @@ func drawOp(t *rapid.T, txn bool) Op {
 	switch op.Kind {
 	case OpPut, OpAppend, OpSwap:
 		op.Value = drawBytes(t)
-	case OpRange, OpDeleteRange:
+	case OpRange, OpDeleteRange, OpForgetRange:
 		op.End, op.Limit = drawBytes(t), drawNumber(t, 0, math.MaxUint64)
 		if op.Kind == OpRange {
 			op.Options = RangeOptions(drawNumber(t, 0, uint64(RangeCount)))

@@ -70,6 +70,7 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"what is adopted may be too", testLargeAdopt},
 		{"more groups than a transaction takes can be dropped", testManyGroups},
 		{"there is a limit to a batch", testTooLargeAtAll},
+		{"a scrub comes to an end, and finds nothing wrong, while others are saved", testScrub},
 		{"LastGroup and Usage are for any goroutine", testConcurrent},
 		{"a random life agrees with a model", testRandom},
 	}
@@ -416,12 +417,14 @@ func testClosed(t *testing.T, f Factory) {
 		t.Fatal(err)
 	}
 	_, _, getErr := s.Get([]byte("a"))
+	_, _, scrubError := s.Scrub(storage.ScrubPosition{}, 1)
 	for act, err := range map[string]error{
 		"save":    s.Save(storage.Batch{}),
 		"get":     getErr,
 		"scan":    s.Scan(nil, nil, func(_, _ []byte) error { return nil }),
 		"groups":  s.Groups(func(uint64, []byte) error { return nil }),
 		"changes": s.Changes(0, 1, nil, func(storage.Write) error { return nil }),
+		"scrub":   scrubError,
 		"stage":   s.Stage(nil, nil),
 		"drop":    s.DropStaged(),
 	} {
