@@ -133,9 +133,6 @@ func (w *turmoil) began(i int) {
 		return
 	}
 	held := w.stores[i].Held()
-	if _, votes, _ := m.Find(w.configs[i].ID); !votes {
-		return
-	}
 	if held == 0 {
 		w.t.Fatalf("violation of durability: replica %d in epoch %d holds no state", i+1, m.Epoch)
 	}
