@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,8 +26,8 @@ var hunters = map[string]*hunter{
 	"explore": {folder: "epaxos", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestExplore$", "-explore=" + h.where}
 	}},
-	"node": {folder: "internal/node", arguments: func(hunt) []string {
-		return []string{"-test.run=^TestForgetfulReplicaIsSilent$"}
+	"node": {folder: "internal/node", arguments: func(h hunt) []string {
+		return []string{"-test.run=^Test" + cmp.Or(h.where, "ForgetfulReplicaIsSilent") + "$"}
 	}},
 	"storage": {folder: "storage", arguments: func(h hunt) []string {
 		return []string{"-test.run=^Test" + h.where + "$"}
