@@ -11,6 +11,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/clients/gateway"
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
@@ -33,6 +34,10 @@ type Reply struct {
 	Result  []byte
 	Fast    bool    // its instance was committed on the fast path
 	Outcome Outcome // also set with an error
+
+	verdict execution.Verdict
+	token   []byte
+	age     uint64
 }
 
 var (
@@ -75,6 +80,9 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 	if err != nil {
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
+	}
+	if !request.Session.IsZero() {
+		footprint = execution.SessionFootprint(&request, footprint)
 	}
 	s.hand(request, footprint, deadline, done)
 }
@@ -133,17 +141,27 @@ func (c *calls) next() epaxos.ProposalID { return epaxos.ProposalID(c.last.Add(1
 
 func (c *calls) add(one *call) { c.open[one.id] = one }
 
-func (c *calls) answer(a *node.Answer) {
-	one := c.open[a.Proposal]
-	if one == nil {
-		return
+// answer takes what one turn has executed. All its answers have one token.
+func (c *calls) answer(answers []node.Answer) {
+	var token []byte
+	for i := range answers {
+		a := &answers[i]
+		one := c.open[a.Proposal]
+		if one == nil {
+			continue
+		}
+		delete(c.open, a.Proposal)
+		if a.Void {
+			one.done(Reply{Outcome: NotApplied}, errVoid)
+			continue
+		}
+		if token == nil && a.Token.Epoch != 0 {
+			token = wire.AppendToken(nil, &wire.Token{Epoch: a.Token.Epoch, Deps: a.Token.Deps})
+		}
+		one.done(Reply{
+			Result: a.Result, Fast: a.Fast, Outcome: outcomeOf(a.Verdict), verdict: a.Verdict, token: token,
+		}, verdictError(a.Verdict))
 	}
-	delete(c.open, a.Proposal)
-	if a.Void {
-		one.done(Reply{Outcome: NotApplied}, errVoid)
-		return
-	}
-	one.done(Reply{Result: a.Result, Fast: a.Fast, Outcome: Applied}, nil)
 }
 
 // refuse ends a request that was never proposed.
@@ -155,7 +173,7 @@ func (c *calls) refuse(id epaxos.ProposalID, err error) {
 
 // expire ends requests whose deadline has passed, if they can be taken back. The others stay until
 // they are executed: only then is it known what became of them.
-func (c *calls) expire(now time.Time, cancel func(epaxos.ProposalID) bool) {
+func (c *calls) expire(now time.Time, cancel func(*call) bool) {
 	if now.Sub(c.expired) < expiryInterval {
 		return
 	}
@@ -168,7 +186,7 @@ func (c *calls) expire(now time.Time, cancel func(epaxos.ProposalID) bool) {
 	}
 	slices.SortFunc(late, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
 	for _, one := range late {
-		if cancel(one.id) {
+		if cancel(one) {
 			c.refuse(one.id, ErrDeadline)
 		}
 	}
@@ -188,24 +206,39 @@ type proposer struct{ s *Server }
 // Propose implements gateway.Proposer.
 func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
 	answered := func(reply Reply, err error) { done(answerOf(reply, err)) }
-	if request.Control {
-		p.s.submitControl(request.Payload, request.Deadline, answered)
-		return
-	}
 	r := epaxos.Request{Session: request.Session, Number: request.Number, Payload: request.Payload}
-	p.s.submit(r, request.Deadline, answered)
+	switch request.Kind {
+	case wire.RequestControl:
+		p.s.submitControl(request.Payload, request.Deadline, answered)
+	case wire.RequestSession:
+		p.s.submitSession(r, request.Deadline, answered)
+	case wire.RequestRead:
+		p.s.submitRead(&request, answered)
+	default:
+		if err := checkNumber(&r); err != nil {
+			answered(Reply{Outcome: NotApplied}, err)
+			return
+		}
+		p.s.submit(r, request.Deadline, answered)
+	}
 }
 
 // answerOf translates the end of a request for a client.
 func answerOf(reply Reply, err error) gateway.Answer {
-	if err == nil {
-		return gateway.Answer{Code: wire.CodeOK, Outcome: Applied, Fast: reply.Fast, Result: reply.Result}
+	answer := gateway.Answer{
+		Code: wire.CodeOK, Outcome: reply.Outcome, Fast: reply.Fast, Result: reply.Result,
+		Token: reply.token, Age: reply.age,
 	}
-	answer := gateway.Answer{Outcome: reply.Outcome, Detail: err.Error()}
+	if err == nil {
+		return answer
+	}
+	answer.Result, answer.Detail = nil, err.Error()
 	switch {
 	case errors.Is(err, ErrInvalid):
 		answer.Code = wire.CodeInvalid
-	case errors.Is(err, epaxos.ErrOverloaded):
+	case reply.verdict != execution.Executed:
+		answer.Code = verdictCode(reply.verdict)
+	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions):
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout

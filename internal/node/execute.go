@@ -37,11 +37,13 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 			return answers, err
 		}
 		if n.noRoom != nil {
+			n.stamp(answers)
 			return answers, nil
 		}
 	}
 	if n.next != nil {
 		if !n.admitted { // then nothing may be written yet (rule S8)
+			n.stamp(answers)
 			return answers, nil
 		}
 		return n.endEpoch(answers)
