@@ -25,7 +25,8 @@ type Result struct {
 	Omitted bool
 	// Version is the number of changes of the key, deletes included, up to and with this operation. It
 	// advances by one with each change and never repeats: a key that is put again after a delete
-	// goes on where it stopped, unless it was forgotten (Client.Forget). It is 0 for a key that does not exist, and for Add, which does not tell.
+	// goes on where it stopped, unless it was forgotten (Client.Forget). It is 0 for a key that does not
+	// exist, and for Add, which does not tell.
 	Version uint64
 	// Page is the answer of OpRange and OpDeleteRange, in transactions.
 	Page Page

@@ -27,7 +27,7 @@ type StateChunk struct {
 	Boundary bool   // it is the state with which that epoch began at the sender
 	After    []byte // as asked for
 	Writes   []StateWrite
-	Sum      uint64       // checksum of the parts so far and of this one
+	Sum      uint64       // checksum of the parts so far and of this one; of the last, of the whole and what it is
 	Last     bool         // nothing follows
 	Gone     bool         // what was asked for is not there any more: begin anew. Nothing else is told
 	Executed Dependencies // E of the state in that epoch

@@ -15,7 +15,8 @@ var errScanned = errors.New("enough was read")
 // no bound. Values are valid during the call, and must not be changed; visit must not change the state.
 //
 // It merges the saved keys with those that were written since. These are few, and in no order: each scan
-// looks at all of them, and brings in order those that it gets to. It leaves the cache alone, so that one long range does not push out what is hot.
+// looks at all of them, and brings in order those that it gets to. It leaves the cache alone, so that one
+// long range does not push out what is hot.
 func (s *State) Scan(space epaxos.Space, from, to string, visit func(key string, value []byte) bool) error {
 	first, last := string([]byte{byte(space)})+from, string([]byte{byte(space)})+to
 	if to == "" {

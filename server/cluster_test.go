@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -23,6 +24,7 @@ type cluster struct {
 	tb      testing.TB
 	layout  bootstrap.Layout
 	servers []*server.Server
+	tune    func(*server.Config) // of every replica; nil is as it is
 }
 
 func startCluster(tb testing.TB, replicas int) *cluster {
@@ -61,6 +63,9 @@ func (c *cluster) start(i int) {
 	config, err := server.Load(c.layout.Configs[i])
 	if err != nil {
 		c.tb.Fatal(err)
+	}
+	if c.tune != nil {
+		c.tune(&config)
 	}
 	if c.servers[i], err = server.Open(config, execution.KV{}); err != nil {
 		c.tb.Fatal(err)
@@ -293,5 +298,12 @@ func TestAFaultFallsSilent(t *testing.T) {
 	}
 	if r, err := client.Get(ctx, "a"); err != nil || string(r.Value) != "b" || r.Replica == 1 {
 		t.Errorf("get after the fault: %+v, %v", r, err)
+	}
+	config, err := server.Load(c.layout.Configs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Open(config, execution.KV{}); !errors.Is(err, server.ErrCondemned) {
+		t.Errorf("started again on a directory that has forgotten: %v", err)
 	}
 }

@@ -40,8 +40,11 @@ type Config struct {
 	PeerConnections int // QUIC connections to each member; more than one helps on lossy paths
 	Timing          Timing
 
-	FreeReserveBytes uint64 // free disk below which work is refused
-	MemTableBytes    int64  // size of a Badger memory table
+	Eviction Eviction // when voters that lag are removed; zero is never
+
+	ScrubPeriod      time.Duration // all that is saved is read and verified within it; 0 is never
+	FreeReserveBytes uint64        // free disk below which work is refused
+	MemTableBytes    int64         // size of a Badger memory table
 
 	Logger *slog.Logger      // nil is silence
 	Trace  func(line string) // one line per protocol message and record, from the replica's goroutine
@@ -91,7 +94,10 @@ func FromSettings(s config.Config) Config {
 			Tick: s.Timing.Tick, Heartbeat: s.Timing.Heartbeat, Suspect: s.Timing.Suspect,
 			WriteBack: writeBack, Core: core,
 		},
-		FreeReserveBytes: uint64(s.Storage.ReserveBytes), MemTableBytes: int64(s.Storage.MemtableBytes),
+		Eviction: Eviction{
+			After: s.Eviction.EvictAfter, Instances: uint64(s.Eviction.EvictLag), //nolint:gosec // not negative
+		},
+		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes), MemTableBytes: int64(s.Storage.MemtableBytes),
 	}
 	for _, m := range s.Members {
 		c.Members = append(c.Members, Member{
@@ -135,15 +141,15 @@ func (c *Config) storeOptions() storage.Options {
 	}
 }
 
-// checkBudget refuses limits under which one strongly connected component could exceed a
-// transaction. A component holds at most what all members have in flight, and each may have one
+// checkBudget refuses limits under which one strongly connected component could exceed what the store
+// saves at once. A component holds at most what all members have in flight, and each may have one
 // command beyond its limit.
-func (c *Config) checkBudget(voters, batchBytesMax int) error {
+func (c *Config) checkBudget(voters, saveBytesMax int) error {
 	worst := voters * (c.Limits.InFlightBytes + PayloadBytesMax)
-	if worst > batchBytesMax {
+	if worst > saveBytesMax {
 		return fmt.Errorf("%d members with %d bytes in flight each and requests up to %d bytes can fill a component of "+
-			"%d bytes, more than the %d of a transaction: raise storage.memtable_bytes or lower the limits",
-			voters, c.Limits.InFlightBytes, PayloadBytesMax, worst, batchBytesMax)
+			"%d bytes, more than the %d that are saved at once: fewer members, or lower limits",
+			voters, c.Limits.InFlightBytes, PayloadBytesMax, worst, saveBytesMax)
 	}
 	return nil
 }

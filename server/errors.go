@@ -17,6 +17,8 @@ var (
 	ErrForgot = node.ErrForgot
 	// ErrDamaged: the directory lost or changed what it once held.
 	ErrDamaged = storage.ErrDamaged
+	// ErrCondemned: the directory was found to be one of those before.
+	ErrCondemned = storage.ErrCondemned
 	// ErrForeign: the directory belongs to another replica, cluster or incarnation.
 	ErrForeign = storage.ErrForeign
 	// ErrFormat: the directory was written in a format that this program does not read.

@@ -14,3 +14,6 @@ func (s *Server) Fault() {
 	hello.HeardIncarnation, hello.HeardGroup = s.config.Incarnation, 1<<40
 	s.checkHello(hello.Replica, wire.AppendHello(nil, hello)) //nolint:errcheck // the refusal is the point
 }
+
+// WithoutLaggard is the eviction of one voter.
+var WithoutLaggard = withoutLaggard

@@ -51,6 +51,9 @@ func (s *Server) turn(in inputs, ticked bool) error {
 	for _, f := range in.asks {
 		f()
 	}
+	if s.fault != nil {
+		return s.fault
+	}
 	for i := range in.frames {
 		f := &in.frames[i]
 		s.node.Deliver(now, f.from, f.header, f.messages)
@@ -123,12 +126,12 @@ func (s *Server) finish(fault error, mode stopMode) {
 	if err := s.store.Close(); err != nil && mode == stopClean {
 		fault = errors.Join(fault, fmt.Errorf("close the store: %w", err))
 	}
-	s.err = fault
+	s.err = s.condemn(fault)
 	left := s.inbox.close()
 	for _, f := range left.asks {
 		f()
 	}
-	stopped := errors.Join(ErrStopped, fault)
+	stopped := errors.Join(ErrStopped, s.err)
 	for _, c := range left.calls {
 		c.done(Reply{Outcome: NotApplied}, stopped)
 	}

@@ -30,7 +30,7 @@ type peer struct {
 
 // removedLinger is how long a replica that executed its removal stays, so that the others hear what it alone
 // may know of the epoch before.
-const removedLinger = 10 * time.Second
+const removedLinger = 3 * time.Second
 
 // follow makes the network and the clients follow, after a turn that has changed the members.
 func (s *Server) follow(now time.Duration) {
@@ -154,11 +154,15 @@ func (s *Server) checkMembers(m *wire.Members) error {
 		return fmt.Errorf("format level %d is unknown to this replica, which knows %d to %d: upgrade it first",
 			m.Format, wire.FormatMin, wire.Format)
 	}
-	return s.config.checkBudget(len(m.Voters), s.store.BatchBytesMax())
+	return s.config.checkBudget(len(m.Voters), s.store.SaveBytesMax())
 }
 
-// errVoid: see node.Answer.Void.
-var errVoid = errors.New("the epoch ended before the request was executed, and this replica does not vote in the next")
+var (
+	// errVoid: see node.Answer.Void.
+	errVoid = errors.New("the epoch ended before the request was executed, and this replica does not vote in the next")
+	// errMissed: see node.Answer.Unknown.
+	errMissed = errors.New("the replica missed the end of the epoch in which it proposed the request")
+)
 
 func idsOf(members []wire.Member) []epaxos.ReplicaID {
 	ids := make([]epaxos.ReplicaID, len(members))

@@ -151,8 +151,12 @@ func (c *calls) answer(answers []node.Answer) {
 			continue
 		}
 		delete(c.open, a.Proposal)
-		if a.Void {
+		switch {
+		case a.Void:
 			one.done(Reply{Outcome: NotApplied}, errVoid)
+			continue
+		case a.Unknown:
+			one.done(Reply{Outcome: Unknown}, errMissed)
 			continue
 		}
 		if token == nil && a.Token.Epoch != 0 {

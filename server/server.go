@@ -40,6 +40,11 @@ type Server struct {
 	disowned atomic.Pointer[error] // why this replica is a member for nobody any more
 	draining atomic.Bool           // by Drain
 
+	fault    error                         // found outside of the run goroutine, which owns this
+	lagging  map[epaxos.ReplicaID]*lagging // likewise
+	scrubs   atomic.Uint64                 // of all that is saved, finished
+	scrubbed atomic.Int64                  // when the last was, on the replica's clock
+
 	unreadable atomic.Uint64 // frames of peers that did not decode
 	complained atomic.Int64  // when the log last told of one
 
@@ -95,7 +100,7 @@ func Open(config Config, machine execution.StateMachine) (*Server, error) {
 func (s *Server) openNode() error {
 	store, err := storage.Open(s.config.storeOptions())
 	if err != nil {
-		return err
+		return s.condemn(err)
 	}
 	s.store = store
 	s.node, err = node.New(node.Config{
@@ -105,13 +110,13 @@ func (s *Server) openNode() error {
 		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close())
+		return s.condemn(errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close()))
 	}
 	members, role := s.node.Members()
 	if role == node.Removed {
 		return errors.Join(fmt.Errorf("%w: epoch %d does not have it", ErrRemoved, members.Epoch), store.Close())
 	}
-	if err := s.config.checkBudget(len(members.Voters), store.BatchBytesMax()); err != nil {
+	if err := s.config.checkBudget(len(members.Voters), store.SaveBytesMax()); err != nil {
 		return errors.Join(err, store.Close())
 	}
 	s.adopt(0, members, role)
@@ -175,6 +180,9 @@ func (s *Server) openNetwork() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.tasks.Go(func() { s.acceptClients(ctx) })
+	if s.config.ScrubPeriod > 0 {
+		s.tasks.Go(func() { s.scrub(ctx) })
+	}
 	go func() {
 		// A replica that has stopped must fall silent: as long as its heartbeats went on, peers would wait
 		// for it instead of recovering what it led, and clients would stay.

@@ -3,13 +3,10 @@ package server
 import (
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
-	"github.com/264bc8cf/epaxos/internal/identity"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -19,8 +16,9 @@ type Status struct {
 	Replica    epaxos.ReplicaID `json:"replica"`
 	Name       string           `json:"name,omitempty"`
 	Cluster    string           `json:"cluster"`
-	Role       string           `json:"role"` // voter, learner, joining or removed
+	Role       Role             `json:"role"`
 	Members    MembersStatus    `json:"members"`
+	Formats    []uint32         `json:"formats"`           // lowest and highest level that the program knows
 	Admitted   bool             `json:"admitted"`          // has heard from a quorum since it started
 	NoRoom     string           `json:"no_room,omitempty"` // why it takes no work
 	UptimeMS   int64            `json:"uptime_ms"`
@@ -49,78 +47,12 @@ type Status struct {
 	Held        uint64           `json:"held_instances"`   // which it has not executed durably
 	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
 	Lags        []LagStatus      `json:"lags,omitempty"`   // of the other voters
+	Transfer    TransferStatus   `json:"transfer"`
+	Scrubs      uint64           `json:"scrubs"`      // finished since the start
+	ScrubbedMS  int64            `json:"scrubbed_ms"` // since the last was finished
 	DiskBytes   uint64           `json:"disk_bytes"`
 	DiskFree    uint64           `json:"disk_free"`
 	Peers       []PeerStatus     `json:"peers"`
-}
-
-// MembersStatus is who belongs to the cluster, as far as the replica has executed.
-type MembersStatus struct {
-	Epoch       uint64           `json:"epoch"`
-	F           int              `json:"f"` // crashes tolerated,
-	E           int              `json:"e"` // and tolerated without leaving the fast path
-	Format      uint32           `json:"format"`
-	NextReplica epaxos.ReplicaID `json:"next_replica"` // ids below were given away
-	Voters      []MemberStatus   `json:"voters"`
-	Learners    []MemberStatus   `json:"learners"`
-}
-
-// MemberStatus is one member.
-type MemberStatus struct {
-	Replica     epaxos.ReplicaID `json:"replica"`
-	Name        string           `json:"name,omitempty"`
-	Addr        string           `json:"addr"`
-	Incarnation string           `json:"incarnation"` // hexadecimal
-	Fingerprint string           `json:"fingerprint"` // likewise
-}
-
-func membersStatus(m *wire.Members) MembersStatus {
-	return MembersStatus{
-		Epoch: uint64(m.Epoch), F: m.F, E: m.E, Format: m.Format, NextReplica: m.NextReplica,
-		Voters: memberStatuses(m.Voters), Learners: memberStatuses(m.Learners),
-	}
-}
-
-func memberStatuses(members []wire.Member) []MemberStatus {
-	all := make([]MemberStatus, 0, len(members))
-	for i := range members {
-		m := &members[i]
-		all = append(all, MemberStatus{
-			Replica: m.Replica, Name: m.Name, Addr: m.Addr, Incarnation: strconv.FormatUint(m.Incarnation, 16),
-			Fingerprint: hex.EncodeToString(m.Fingerprint[:]),
-		})
-	}
-	return all
-}
-
-// Record is the membership in the form in which replicas keep it.
-func (m *MembersStatus) Record() (wire.Members, error) {
-	r := wire.Members{
-		Epoch: epaxos.Epoch(m.Epoch), F: m.F, E: m.E, Format: m.Format, NextReplica: m.NextReplica,
-	}
-	var err error
-	if r.Voters, err = records(m.Voters); err == nil {
-		r.Learners, err = records(m.Learners)
-	}
-	return r, err
-}
-
-func records(all []MemberStatus) ([]wire.Member, error) {
-	var members []wire.Member
-	for i := range all {
-		m := wire.Member{Replica: all[i].Replica, Addr: all[i].Addr, Name: all[i].Name}
-		incarnation, err := strconv.ParseUint(all[i].Incarnation, 16, 64)
-		if err != nil {
-			return nil, fmt.Errorf("incarnation of replica %d: %w", m.Replica, err)
-		}
-		fingerprint, err := identity.ParseFingerprint(all[i].Fingerprint)
-		if err != nil {
-			return nil, fmt.Errorf("replica %d: %w", m.Replica, err)
-		}
-		m.Incarnation, m.Fingerprint = incarnation, fingerprint
-		members = append(members, m)
-	}
-	return members, nil
 }
 
 // LagStatus is how far a voter is behind this replica.
@@ -190,7 +122,9 @@ func (s *Server) publishStatus() {
 	usage := s.store.Usage()
 	membership := n.Members.Membership()
 	status := &Status{
-		Replica: s.config.Replica, Role: n.Role.String(), Members: membersStatus(&n.Members), Cluster: hex.EncodeToString(s.config.Cluster[:]),
+		Replica: s.config.Replica, Role: Role(n.Role.String()), Members: membersStatus(&n.Members),
+		Formats:  []uint32{wire.FormatMin, wire.Format},
+		Cluster:  hex.EncodeToString(s.config.Cluster[:]),
 		Admitted: n.Admitted, NoRoom: n.NoRoom, UptimeMS: s.now().Milliseconds(),
 		FastQuorum: membership.FastQuorum(), SlowQuorum: membership.SlowQuorum(),
 		Pending: n.Pending, Led: n.Stats.Led, Fast: n.Stats.Fast, Slow: n.Stats.Slow,
@@ -207,7 +141,12 @@ func (s *Server) publishStatus() {
 			Replica: lag.Replica, Instances: lag.Instances, ProgressMS: lag.For.Milliseconds(),
 		})
 	}
+	if status.Scrubs = s.scrubs.Load(); status.Scrubs > 0 {
+		status.ScrubbedMS = (s.now() - time.Duration(s.scrubbed.Load())).Milliseconds()
+	}
+	status.Transfer = transferStatus(&n.Transfer)
 	s.status.Store(status)
+	s.watchLags(s.now(), &n)
 }
 
 func slots(d epaxos.Dependencies) []uint64 {

@@ -364,10 +364,12 @@ func TestStatusTable(t *testing.T) {
 }
 
 func TestMembersOf(t *testing.T) {
-	peers := []server.PeerStatus{{Replica: 1, Addr: "a"}, {Replica: 4, Addr: "d"}}
-	for self, want := range map[uint32]string{2: "[1 2 4]", 5: "[1 4 5]"} {
+	members := server.MembersStatus{
+		Voters: []server.MemberStatus{{Replica: 1, Addr: "a"}, {Replica: 4, Addr: "d"}}, Learners: []server.MemberStatus{{Replica: 3}},
+	}
+	for self, want := range map[uint32]string{2: "[1 2 3 4]", 3: "[1 3 4]", 5: "[1 3 4 5]"} {
 		var ids []uint32
-		for _, one := range membersOf(&server.Status{Replica: epaxos.ReplicaID(self), Peers: peers}) {
+		for _, one := range membersOf(&server.Status{Replica: epaxos.ReplicaID(self), Members: members}) {
 			ids = append(ids, uint32(one.Replica))
 		}
 		if fmt.Sprint(ids) != want {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,6 +22,9 @@ type connection struct {
 	timeout   time.Duration
 	output    string
 	forms     []string // possible values of output
+
+	dialTimeout time.Duration // 0 is timeout
+	cluster     [16]byte      // of the profile, once connected
 }
 
 // Forms of output.
@@ -60,7 +64,10 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	client, err := clients.Dial(ctx, access.Endpoints, clients.WithTLS(access.TLS),
+	c.cluster = access.Cluster
+	dialing, dialed := context.WithTimeout(ctx, cmp.Or(c.dialTimeout, c.timeout))
+	defer dialed()
+	client, err := clients.Dial(dialing, access.Endpoints, clients.WithTLS(access.TLS),
 		clients.WithCluster(access.Cluster), clients.WithName("epaxos command"), clients.WithTimeout(c.timeout))
 	if err != nil {
 		return &failure{code: exitUnavailable, err: fmt.Errorf("reach the cluster at %s: %w",

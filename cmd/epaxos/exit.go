@@ -18,6 +18,7 @@ const (
 	exitUsage       = 2
 	exitUnknown     = 3
 	exitUnavailable = 4
+	exitSuperseded  = 5
 )
 
 const exitHelp = `Exit codes:
@@ -25,7 +26,8 @@ const exitHelp = `Exit codes:
   1  failed: the key is not there, a comparison did not hold, the request is invalid, a replica stopped
   2  usage: unknown command, flag or form of an argument
   3  the outcome is unknown: the operation may have taken effect, or may yet do so
-  4  unavailable: no replica answered in time, and the operation did not take effect`
+  4  unavailable: no replica answered in time, and the operation did not take effect
+  5  superseded: another change of the members came first, and this one changed nothing`
 
 // failure is the end of a command that ran: any other error comes from reading its arguments.
 type failure struct {

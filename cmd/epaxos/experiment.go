@@ -43,7 +43,8 @@ func oneExperiment(sh *shell, name string) *cobra.Command {
 	var f experimentFlags
 	cmd := &cobra.Command{
 		Use: name, Short: experiment.Describe(name), Args: cobra.NoArgs,
-		Example: fmt.Sprintf("  epaxos experiment %s --out %s\n  epaxos experiment %s --replicas 5 --duration 60s --repeat 5", name, name, name),
+		Example: fmt.Sprintf("  epaxos experiment %s --out %s\n  epaxos experiment %s --replicas 5 --duration 60s "+
+			"--repeat 5", name, name, name),
 	}
 	defineExperimentFlags(cmd.Flags(), &o, &f)
 	var quiet bool
@@ -77,25 +78,29 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 	flags.StringVar(&f.mode, "mode", "sim", "sim: virtual time")
 	flags.StringVar(&f.replicas, "replicas", list(o.Replicas), "numbers of replicas, such as 3,5,7")
 	if len(o.Conflicts) > 0 {
-		flags.StringVar(&f.conflicts, "conflicts", list(o.Conflicts), "percent of requests on one shared key, such as 0,2,100")
+		flags.StringVar(&f.conflicts, "conflicts", list(o.Conflicts),
+			"percent of requests on one shared key, such as 0,2,100")
 	}
 	if o.Name == "conflict-rate" {
 		flags.StringVar(&f.zipf, "zipf", "", "exponents of popularity, such as 0.5,0.99,1.2: all requests on shared keys")
 		flags.IntVar(&o.Keys, "keys", o.Keys, "how many shared keys --zipf draws from")
 	}
 	if o.Name == "scale" {
-		flags.StringVar(&f.clients, "clients", list(o.Clients), "clients in each of five regions, such as 1,100,2000; none for none")
+		flags.StringVar(&f.clients, "clients", list(o.Clients),
+			"clients in each of five regions, such as 1,100,2000; none for none")
 	}
 	if o.Name == "slow-replica" {
 		flags.DurationVar(&o.SlowBy, "slow", o.SlowBy, "how much longer each turn of the slow replica takes")
 	}
-	flags.StringVar(&o.RTT, "rtt", o.RTT, "round trips: sosp13, nsdi21, cloud5, aws7, gcp7, wan3, wan5, wan7, uniform:MS, or a file")
+	flags.StringVar(&o.RTT, "rtt", o.RTT,
+		"round trips: sosp13, nsdi21, cloud5, aws7, gcp7, wan3, wan5, wan7, uniform:MS, or a file")
 	flags.StringVar(&o.Load, "load", o.Load, "in each region: open:RATE (requests a second, Poisson) or closed:CLIENTS")
 	flags.Float64Var(&o.Writes, "writes", o.Writes, "percent of requests that are puts; the others are gets")
 	flags.IntVar(&o.Value, "value", o.Value, "bytes of a value")
 	flags.DurationVar(&o.Warmup, "warmup", o.Warmup, "simulated time before anything counts")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "simulated time that counts")
-	flags.IntVar(&o.Repeat, "repeat", o.Repeat, "runs of each point, with seeds of their own; tables then show 95 % confidence intervals")
+	flags.IntVar(&o.Repeat, "repeat", o.Repeat,
+		"runs of each point, with seeds of their own; tables then show 95 % confidence intervals")
 	flags.Uint64Var(&o.Seed, "seed", o.Seed, "seed of everything that is drawn")
 	flags.DurationVar(&o.Emulation.Sync, "sync", o.Emulation.Sync, "time that a disk takes to sync")
 	flags.DurationVar(&o.Emulation.CPU, "cpu", o.Emulation.CPU, "time that a message costs its sender and its receiver")
@@ -103,8 +108,10 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 	if o.Name != "loss" {
 		flags.Float64Var(&o.Emulation.Loss, "loss", o.Emulation.Loss, "percent of frames that are lost and sent again")
 	}
-	flags.IntVar(&o.Tuning.Window, "epaxos-window", 0, "commands on one key that a replica of EPaxos has in flight; 0 is what ships")
-	flags.DurationVar(&o.Tuning.FastPathWait, "epaxos-fast-path-wait", 0, "how long a slow quorum of EPaxos waits for a fast one; 0 is what ships")
+	flags.IntVar(&o.Tuning.Window, "epaxos-window", 0,
+		"commands on one key that a replica of EPaxos has in flight; 0 is what ships")
+	flags.DurationVar(&o.Tuning.FastPathWait, "epaxos-fast-path-wait", 0,
+		"how long a slow quorum of EPaxos waits for a fast one; 0 is what ships")
 	flags.IntVar(&o.Workers, "workers", 0, "runs at a time; 0 is one for each processor")
 	flags.StringVar(&o.Out, "out", "", "directory for results.csv, results.json, report.html and run.json")
 }

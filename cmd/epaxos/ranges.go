@@ -192,9 +192,9 @@ func forgetCommand(sh *shell) *cobra.Command {
 	o := newOperation(sh, &cobra.Command{
 		Use:   "forget [FROM [TO]]",
 		Short: "Forget the versions of deleted keys",
-		Long: "A deleted key leaves its version behind, so that no version of it ever comes twice. This drops what is left\n" +
-			"of deleted keys: those with a prefix, those from FROM on and before TO, or all. Put again, they begin with\n" +
-			"version 1: so only where nobody compares with a version from before.",
+		Long: "A deleted key leaves its version behind, so that no version of it ever comes twice. This drops what is\n" +
+			"left of deleted keys: those with a prefix, those from FROM on and before TO, or all. Put again, they begin\n" +
+			"with version 1: so only where nobody compares with a version from before.",
 		Args: cobra.MaximumNArgs(2),
 	})
 	flags.add(o.cmd)

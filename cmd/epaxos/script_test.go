@@ -150,7 +150,8 @@ func FuzzParseScript(f *testing.F) {
 // FuzzStatus: whatever a replica tells of itself, it is shown or refused.
 func FuzzStatus(f *testing.F) {
 	for _, seed := range []string{
-		`{"replica":1,"peers":[{"replica":2,"up":true,"rtt_us":100},{"replica":3}],"executed":[1,2],"tops":[2]}`, `{}`, `null`,
+		`{"replica":1,"peers":[{"replica":2,"up":true,"rtt_us":100},{"replica":3}],"executed":[1,2],"tops":[2]}`, `{}`,
+		`{"replica":3,"members":{"voters":[{"replica":1,"name":"\u001b[0m"},{"replica":1}],"learners":[{}]},"lags":[{}]}`, `null`,
 		`{"replica":9,"disk_bytes":18446744073709551615,"uptime_ms":-1,"no_room":"full","name":"\u001b[2J"}`, `{"peers":[{},{}]}`,
 		`{"cluster":"\u001b]0;title\u0007","no_room":"\r\n","peers":[{"replica":2,"addr":"\u001b[31m","name":"\u009b"}]}`,
 	} {
@@ -167,6 +168,9 @@ func FuzzStatus(f *testing.F) {
 		}
 		var out bytes.Buffer
 		if err := showStatus(&shell{out: &out}, all); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		if err := showMembers(&connection{sh: &shell{out: &out}}, all); err != nil && newestOf(all) != nil {
 			t.Errorf("%s: %v", body, err)
 		}
 		if bytes.ContainsFunc(out.Bytes(), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {

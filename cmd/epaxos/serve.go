@@ -112,7 +112,8 @@ func explained(err error) error {
 }
 
 const retire = "Do not start it on this directory again, nor on a copy: it may have forgotten what it promised. " +
-	"Keep the directory for analysis. The other replicas go on without it, as long as a quorum of them is up."
+	"Keep the directory for analysis, and put a new replica in its place: \"epaxos member replace ID --addr HOST:PORT\", " +
+	"where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
 
 var advice = []struct {
 	fault error
@@ -120,11 +121,14 @@ var advice = []struct {
 }{
 	{server.ErrForgot, "What to do: " + retire},
 	{server.ErrDamaged, "What to do: check the disk. " + retire},
+	{server.ErrCondemned, "What to do: " + retire},
 	{server.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
 		"replica has a directory and a configuration of its own."},
 	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
-	{server.ErrOtherMembers, "What to do: correct members in the configuration; they cannot change once a replica has " +
-		"run. Nothing was changed."},
+	{server.ErrOtherMembers, "What to do: correct members in the configuration: those of the first epoch, whoever the " +
+		"members are now. Nothing was changed."},
+	{server.ErrRemoved, "What to do: nothing. Its directory is of no more use; a replica in its place gets a new one, " +
+		"by \"epaxos member add\"."},
 	{server.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
 		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
 	{server.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +

@@ -53,39 +53,39 @@ type replicaStatus struct {
 	Status    *server.Status   `json:"status,omitempty"`
 }
 
-// askAll asks the nearest replica who the others are, then all of them. The answer is ascending by
-// replica id, since that is how replicas list their peers.
+// askAll asks a replica who the members are, then all of them. Where one of those knows a newer epoch, its
+// members are asked, too. The answer is ascending by replica id.
 func askAll(ctx context.Context, client *clients.Client) ([]replicaStatus, error) {
-	first, err := ask(ctx, client, 0)
+	known, err := ask(ctx, client, 0)
 	if err != nil {
 		return nil, err
 	}
-	all := membersOf(first)
-	var asking sync.WaitGroup
-	for i := range all {
-		one := &all[i]
-		asking.Go(func() {
-			status, err := ask(ctx, client, one.Replica)
-			if err != nil {
-				one.Error = err.Error()
-				return
-			}
-			one.Reachable, one.Status = true, status
-		})
-	}
-	asking.Wait()
-	// A replica lists the addresses of its peers; its own is known from the connection.
-	for _, known := range client.Replicas() {
+	for {
+		all := membersOf(known)
+		var asking sync.WaitGroup
 		for i := range all {
-			if all[i].Replica == known.Replica && known.Endpoint != "" {
-				all[i].Addr = known.Endpoint
-			}
+			one := &all[i]
+			asking.Go(func() {
+				status, err := ask(ctx, client, one.Replica)
+				if err != nil {
+					one.Error = err.Error()
+					return
+				}
+				one.Reachable, one.Status = true, status
+			})
 		}
+		asking.Wait()
+		newest := newestOf(all)
+		if newest == nil || newest.Members.Epoch <= known.Members.Epoch || ctx.Err() != nil {
+			return all, nil
+		}
+		known = newest
 	}
-	return all, nil
 }
 
 func ask(ctx context.Context, client *clients.Client, replica epaxos.ReplicaID) (*server.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	body, err := client.Status(ctx, replica)
 	if err != nil {
 		return nil, err
@@ -100,23 +100,6 @@ func readStatus(replica epaxos.ReplicaID, body []byte) (*server.Status, error) {
 		return nil, fmt.Errorf("replica %d tells a status that cannot be read: %w", replica, err)
 	}
 	return &status, nil
-}
-
-// membersOf lists a replica and its peers, ascending.
-func membersOf(self *server.Status) []replicaStatus {
-	var all []replicaStatus
-	own := replicaStatus{Replica: self.Replica, Name: self.Name}
-	listed := false
-	for _, peer := range self.Peers {
-		if !listed && peer.Replica > own.Replica {
-			all, listed = append(all, own), true
-		}
-		all = append(all, replicaStatus{Replica: peer.Replica, Name: peer.Name, Addr: peer.Addr})
-	}
-	if !listed {
-		all = append(all, own)
-	}
-	return all
 }
 
 // told shows a text of a replica so that no terminal acts on it; - is none.
@@ -230,6 +213,8 @@ func state(s *server.Status) string {
 	switch {
 	case s.NoRoom != "":
 		return "disk full"
+	case s.Role == server.RoleJoining, s.Role == server.RoleRemoved:
+		return string(s.Role)
 	case !s.Admitted:
 		return "waits for a quorum"
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/config"
 	"github.com/264bc8cf/epaxos/internal/identity"
-	"github.com/264bc8cf/epaxos/storage"
 )
 
 // Defaults of Options.
@@ -161,15 +160,10 @@ func (o *Options) buildReplica(dir string, cluster *identity.Cluster, i int) err
 	if err := cluster.Replicas[i].WriteFiles(filepath.Join(home, tlsDir)); err != nil {
 		return err
 	}
-	c := config.Default()
+	c := replicaConfig(home)
 	c.Cluster = config.ClusterID(cluster.ID)
 	c.Replica, c.Incarnation, c.Name = self.Replica, self.Incarnation, o.name(i)
-	c.Dir, c.Listen = filepath.Join(home, dataDir), self.Addr
-	c.TLS = config.TLS{
-		CA:   filepath.Join(home, tlsDir, identity.AuthorityCertificateFile),
-		Cert: filepath.Join(home, tlsDir, identity.CertificateFile),
-		Key:  filepath.Join(home, tlsDir, identity.KeyFile),
-	}
+	c.Listen = self.Addr
 	for j, m := range cluster.Members {
 		c.Members = append(c.Members, config.Member{
 			ID: m.Replica, Addr: m.Addr, Fingerprint: config.Fingerprint(m.Fingerprint),
@@ -185,16 +179,7 @@ func (o *Options) buildReplica(dir string, cluster *identity.Cluster, i int) err
 	if o.Overrides != nil {
 		o.Overrides(&c)
 	}
-	// First, since it validates everything that the options asked for.
-	if err := config.Write(filepath.Join(home, configFile), c); err != nil {
-		return err
-	}
-	return storage.Create(storage.Options{
-		Dir: c.Dir,
-		Identity: storage.Identity{
-			Cluster: c.Cluster, Replica: uint32(c.Replica), Incarnation: c.Incarnation,
-		},
-	})
+	return createReplica(home, c)
 }
 
 func (o *Options) name(i int) string {

@@ -28,12 +28,13 @@ type Config struct {
 	F       int      `mapstructure:"f"`       // Auto: from the number of members
 	E       int      `mapstructure:"e"`       // Auto: from the number of members and F
 
-	TLS             TLS     `mapstructure:"tls"`
-	Limits          Limits  `mapstructure:"limits"`
-	Timing          Timing  `mapstructure:"timing"`
-	Storage         Storage `mapstructure:"storage"`
-	PeerConnections int     `mapstructure:"peer_connections"` // QUIC connections to each peer
-	Log             Log     `mapstructure:"log"`
+	TLS             TLS      `mapstructure:"tls"`
+	Eviction        Eviction `mapstructure:"membership"`
+	Limits          Limits   `mapstructure:"limits"`
+	Timing          Timing   `mapstructure:"timing"`
+	Storage         Storage  `mapstructure:"storage"`
+	PeerConnections int      `mapstructure:"peer_connections"` // QUIC connections to each peer
+	Log             Log      `mapstructure:"log"`
 }
 
 // Member is one voter, as all replicas know it.
@@ -50,6 +51,12 @@ type TLS struct {
 	CA   string `mapstructure:"ca"`
 	Cert string `mapstructure:"cert"`
 	Key  string `mapstructure:"key"`
+}
+
+// Eviction says when a voter that holds the others back is removed. Zero is never.
+type Eviction struct {
+	EvictAfter time.Duration `mapstructure:"evict_after"` // without progress
+	EvictLag   int           `mapstructure:"evict_lag"`   // commands that it lacks
 }
 
 // Limits bounds what a replica takes on.
@@ -73,8 +80,9 @@ type Timing struct {
 
 // Storage sizes the store.
 type Storage struct {
-	ReserveBytes  Bytes `mapstructure:"reserve_bytes"`  // free disk below which work is refused
-	MemtableBytes Bytes `mapstructure:"memtable_bytes"` // one Badger memtable; three may live
+	ReserveBytes  Bytes         `mapstructure:"reserve_bytes"`  // free disk below which work is refused
+	MemtableBytes Bytes         `mapstructure:"memtable_bytes"` // one Badger memtable; three may live
+	ScrubPeriod   time.Duration `mapstructure:"scrub_period"`   // everything is read within it; 0 is never
 }
 
 // Log says what the process logs, and how.

@@ -84,7 +84,7 @@ log: {level: warn, format: json}
 		TLS:             TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "replica.pem"), Key: "/secret/replica.key"},
 		Limits:          Limits{InFlight: 7, InFlightPerKey: 2, Queue: 9, ClientRequests: 11, PeerQueueBytes: 3 * MiB},
 		Timing:          Timing{2 * time.Millisecond, 20 * time.Millisecond, 1500 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond},
-		Storage:         Storage{ReserveBytes: GiB, MemtableBytes: 8 * MiB},
+		Storage:         Storage{ReserveBytes: GiB, MemtableBytes: 8 * MiB, ScrubPeriod: 24 * time.Hour},
 		PeerConnections: 4,
 		Log:             Log{Level: 4, Format: "json"},
 	}
@@ -191,6 +191,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"limits.client_requests": "11", "limits.peer_queue_bytes": "3MiB",
 		"timing.tick": "2ms", "timing.heartbeat": "20ms", "timing.suspect": "2s", "timing.resend": "200ms",
 		"timing.recover_stagger": "300ms", "storage.reserve_bytes": "1GiB", "storage.memtable_bytes": "8MiB",
+		"storage.scrub_period": "1h", "membership.evict_after": "1m", "membership.evict_lag": "100000",
 		"peer_connections": "4", "log.level": "warn", "log.format": "json",
 	}
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
@@ -225,6 +226,21 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		if reflect.DeepEqual(d.Field(i).Interface(), reflect.ValueOf(byEnv).Field(i).Interface()) {
 			t.Errorf("field %s was set by no source", d.Type().Field(i).Name)
 		}
+	}
+}
+
+// TestWriteJoin writes the configuration of a replica that joins: YAML has truth values of its own.
+func TestWriteJoin(t *testing.T) {
+	c, err := load(t, strings.Replace(good, "replica: 2", "replica: 9\njoin: true", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "written.yaml")
+	if err := Write(path, c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(Source{File: path}); err != nil || !got.Join || !reflect.DeepEqual(got, c) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -161,7 +161,7 @@ func (f *file) complete(node *yaml.Node, path string, settings map[string]any, t
 func (f *file) scalar(node *yaml.Node, key string, kind *kind) (string, bool) {
 	tag := node.ShortTag()
 	switch {
-	case node.Kind != yaml.ScalarNode || tag == "!!null" || tag == "!!bool":
+	case node.Kind != yaml.ScalarNode || tag == "!!null" || tag == tagBool && kind != kindBool:
 		f.refuse(node, key, "must be %s, is %s", article(kind.name), describe(node))
 		return "", false
 	case kind == kindDuration && (tag == tagInt || tag == tagFloat):
@@ -196,7 +196,7 @@ func describe(node *yaml.Node) string {
 	switch node.ShortTag() {
 	case "!!null":
 		return "empty: leave the line out, or give a value"
-	case "!!bool":
+	case tagBool:
 		return "the truth value " + node.Value
 	case tagInt, tagFloat:
 		return "the number " + node.Value
@@ -207,7 +207,7 @@ func describe(node *yaml.Node) string {
 }
 
 func article(noun string) string {
-	if noun == "text" || noun == "bytes" || noun[0] >= '0' && noun[0] <= '9' {
+	if noun == "text" || noun == kindBool.name || noun == "bytes" || noun[0] >= '0' && noun[0] <= '9' {
 		return noun
 	}
 	if strings.ContainsRune("aeiou", rune(noun[0])) {

@@ -73,6 +73,7 @@ func (c Config) check() []Problem {
 	c.checkQuorums(ch)
 	c.checkLimits(ch)
 	c.checkTiming(ch)
+	c.checkUpkeep(ch)
 	c.checkShell(ch)
 	return ch.problems
 }
@@ -172,6 +173,26 @@ func (c Config) checkTiming(ch *checker) {
 	}
 	ch.that(t.Suspect >= 3*t.Heartbeat, "timing.suspect",
 		"%v is too short: at least three heartbeats, %v, or one lost packet raises suspicion", t.Suspect, 3*t.Heartbeat)
+}
+
+const (
+	scrubPeriodMin = time.Second
+	scrubPeriodMax = 365 * 24 * time.Hour
+	evictAfterMin  = 10 * time.Second
+	evictLagMin    = 1000
+)
+
+// checkUpkeep checks what is off where it is zero.
+func (c Config) checkUpkeep(ch *checker) {
+	period := c.Storage.ScrubPeriod
+	ch.that(period == 0 || scrubPeriodMin <= period && period <= scrubPeriodMax, "storage.scrub_period",
+		"%v is impossible: 0s, or between %v and %v", period, scrubPeriodMin, scrubPeriodMax)
+	after := c.Eviction.EvictAfter
+	ch.that(after == 0 || after >= max(evictAfterMin, 3*c.Timing.Suspect), "membership.evict_after",
+		"%v is too short: 0s, or at least %v: a restart must not cost a replica its place", after,
+		max(evictAfterMin, 3*c.Timing.Suspect))
+	ch.that(c.Eviction.EvictLag == 0 || c.Eviction.EvictLag >= evictLagMin, "membership.evict_lag",
+		"%d is too little: 0, or at least %d, which is what a moment of load makes", c.Eviction.EvictLag, evictLagMin)
 }
 
 func (c Config) checkShell(ch *checker) {

@@ -95,7 +95,8 @@ func (a *auditor) answered(now time.Duration, c *call, result []byte) {
 		a.violated("integrity", "a result does not decode: %v", err)
 	}
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Return: now, Outcome: wire.OutcomeApplied, Result: decoded,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Return: now, Outcome: wire.OutcomeApplied,
+		Result: decoded,
 	})
 }
 

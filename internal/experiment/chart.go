@@ -132,12 +132,15 @@ func (c *Chart) SVG() string {
 		html.EscapeString(c.Title+": "+c.Y+" over "+c.X))
 	b.WriteString("\n")
 	for _, v := range y.ticks {
-		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft, chartWidth-marginRight, y.at(v), y.at(v))
+		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft,
+			chartWidth-marginRight, y.at(v), y.at(v))
 		fmt.Fprintf(&b, `<text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, marginLeft-8, y.at(v)+4, short(v))
 	}
 	for _, v := range x.ticks {
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(v), x.at(v), marginTop, chartHeight-marginBottom)
-		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(v), chartHeight-marginBottom+18, short(v))
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(v), x.at(v), marginTop,
+			chartHeight-marginBottom)
+		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(v),
+			chartHeight-marginBottom+18, short(v))
 	}
 	fmt.Fprintf(&b, "\n"+`<text class="axis" x="%g" y="%g" text-anchor="middle">%s</text>`,
 		(marginLeft+chartWidth-marginRight)/2, chartHeight-8, html.EscapeString(c.X))
@@ -145,8 +148,10 @@ func (c *Chart) SVG() string {
 	fmt.Fprintf(&b, `<text class="axis" x="14" y="%g" text-anchor="middle" transform="rotate(-90 14 %g)">%s</text>`+"\n",
 		middle, middle, html.EscapeString(c.Y))
 	for _, m := range c.Marks {
-		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(m.X), x.at(m.X), marginTop, chartHeight-marginBottom)
-		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g">%s</text>`+"\n", x.at(m.X)+5, marginTop+12, html.EscapeString(m.Text))
+		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(m.X), x.at(m.X), marginTop,
+			chartHeight-marginBottom)
+		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g">%s</text>`+"\n", x.at(m.X)+5, marginTop+12,
+			html.EscapeString(m.Text))
 	}
 	for i := range c.Series {
 		c.line(&b, i, &x, &y)
@@ -173,7 +178,8 @@ func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 		drawing = true
 		fmt.Fprintf(&path, "%s%.1f %.1f", command, x.at(s.X[i]), y.at(s.Y[i]))
 	}
-	fmt.Fprintf(b, `<path class="line s%d" d="%s"><title>%s</title></path>`, class, path.String(), html.EscapeString(s.Name))
+	fmt.Fprintf(b, `<path class="line s%d" d="%s"><title>%s</title></path>`, class, path.String(),
+		html.EscapeString(s.Name))
 	if len(s.X) <= markersMax {
 		for i := range s.X {
 			if !math.IsNaN(s.Y[i]) && (!c.LogY || s.Y[i] > 0) {

@@ -62,7 +62,8 @@ func sweep(o *Options, groups []group, head, parameter string, value metric) []S
 	}
 	name := func(r *Result) []string { return []string{r.Protocol, short(value(r))} }
 	sections := []Section{
-		{Title: "All of it, " + head, Note: "Milliseconds. " + note, Table: tableOf(groups, []string{"protocol", parameter}, name, []columnOf{
+		{Title: "All of it, " + head, Note: "Milliseconds. " + note, Table: tableOf(groups, []string{"protocol",
+			parameter}, name, []columnOf{
 			{"chosen p50", commitP50, "%.1f"}, {"p99", commitP99, "%.1f"}, {"answered p50", execP50, "%.1f"},
 			{"p90", execP90, "%.1f"}, {"p99", execP99, "%.1f"}, {"p99.9", execP999, "%.1f"}, {"fast %", fastShare, "%.1f"},
 			{"answers/s", throughput, "%.0f"}, {"msgs/cmd", messages, "%.1f"}, {"bytes/cmd", bytesSent, "%.0f"},
@@ -74,7 +75,8 @@ func sweep(o *Options, groups []group, head, parameter string, value metric) []S
 	if len(egalitarian) > 0 {
 		sections = append(sections, Section{
 			Title: "What EPaxos* does under conflict, " + head,
-			Note: "Dependencies count interfering commands that were not executed at the leader when the command was chosen; " +
+			Note: "Dependencies count interfering commands that were not executed at the leader when the command was " +
+				"chosen; " +
 				"waits is the share of commands with any; components are those that execute as one. " + note,
 			Chart: chartOf(egalitarian, "Fast path, "+head, parameter, value, fastShare),
 			Table: tableOf(egalitarian, []string{"protocol", parameter}, name, []columnOf{
@@ -90,7 +92,8 @@ func sweep(o *Options, groups []group, head, parameter string, value metric) []S
 		top = max(top, value(&g[0]))
 	}
 	most := where(groups, func(r *Result) bool { return value(r) == top })
-	return append(sections, tailSection(fmt.Sprintf("Time to the answer at %s %s, %s", parameter, short(top), head), note, most))
+	return append(sections, tailSection(fmt.Sprintf("Time to the answer at %s %s, %s", parameter, short(top),
+		head), note, most))
 }
 
 // chartOf draws one metric against a parameter, one line for each protocol.

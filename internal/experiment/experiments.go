@@ -118,7 +118,7 @@ var experiments = []experiment{
 	{
 		name: "failover", short: "A time line around the death of a site, the leader's where there is one",
 		defaults: Options{
-			Protocols: "epaxos,multipaxos,flexiblepaxos,fastpaxos,basicpaxos", Replicas: []int{5}, Conflicts: []float64{2},
+			Protocols: "epaxos,multipaxos,flexiblepaxos,fastpaxos,basicpaxos", Replicas: []int{5}, Conflicts: []float64{2, 50},
 			Duration: 15 * time.Second, RTT: "sosp13",
 		},
 		points: failoverPoints, show: showFailover,
@@ -150,14 +150,16 @@ var experiments = []experiment{
 		defaults: Options{
 			Protocols: "epaxos,multipaxos,flexiblepaxos,fastpaxos", Replicas: []int{3, 5, 7, 9, 11, 13},
 			Conflicts: []float64{2}, RTT: "uniform:80", Load: "closed:10", Duration: 4 * time.Second, Warmup: 2 * time.Second,
-			Clients: []int{1, 10, 100, 1000, 2000}, Emulation: Emulation{Jitter: 2, Sync: time.Millisecond, CPU: 5 * time.Microsecond},
+			Clients: []int{1, 10, 100, 1000, 2000}, Emulation: Emulation{Jitter: 2, Sync: time.Millisecond,
+				CPU: 5 * time.Microsecond},
 		},
 		points: scalePoints, show: showScale,
 	},
 	{
 		name: "plan", short: "Predicted latency of each placement of replicas, the best of them checked by a run",
 		defaults: Options{
-			Protocols: "epaxos,multipaxos", Replicas: []int{3, 5}, Conflicts: []float64{2}, RTT: "aws7", Duration: 30 * time.Second,
+			Protocols: "epaxos,multipaxos", Replicas: []int{3, 5}, Conflicts: []float64{2}, RTT: "aws7",
+			Duration: 30 * time.Second,
 		},
 		points: planPoints, show: showPlan,
 	},
@@ -168,7 +170,8 @@ func parametersText(o *Options, more string) string {
 	e := &o.Emulation
 	text := fmt.Sprintf("%s; load %s in each region, %g %% puts of %d bytes; profile %s, jitter %g %%, loss %g %%; "+
 		"sync %v, processor %v for a message; warm-up %v, measured %v; seed %d, %d repetition(s).",
-		more, o.Load, o.Writes, o.Value, o.RTT, e.Jitter, e.Loss, e.Sync, e.CPU, o.Warmup, o.Duration, o.Seed, max(o.Repeat, 1))
+		more, o.Load, o.Writes, o.Value, o.RTT, e.Jitter, e.Loss, e.Sync, e.CPU, o.Warmup, o.Duration, o.Seed,
+		max(o.Repeat, 1))
 	if o.Tuning != (Tuning{}) {
 		text += fmt.Sprintf(" EPaxos* differs from what ships: %+v.", o.Tuning)
 	}

@@ -37,7 +37,8 @@ func showFamily(o *Options, results []Result) Report {
 		Intro: []string{
 			"Each protocol under the same load, in virtual time: with no two requests on one key (quiet), with all of them " +
 				"on one key (contended), and around the death of a site, that of the leader where there is one.",
-			"Latency is what clients beside a replica see. A command is chosen when its outcome is known to the replica of its " +
+			"Latency is what clients beside a replica see. A command is chosen when its outcome is known to the replica " +
+				"of its " +
 				"client, and answered when it has been executed there.",
 		},
 	}
@@ -51,7 +52,8 @@ func showFamily(o *Options, results []Result) Report {
 // familyWords is what is known without measuring.
 func familyWords(groups []group) Table {
 	t := Table{Header: []string{
-		"protocol", "leader", "way of a command, quiet", "under conflict", "when two want to write at once", "when the leader dies",
+		"protocol", "leader", "way of a command, quiet", "under conflict", "when two want to write at once",
+		"when the leader dies",
 	}}
 	words := map[string][]string{
 		"epaxos": {
@@ -112,7 +114,8 @@ func familySections(o *Options, groups []group, n int) []Section {
 
 func familyTradeoffs(groups, quiet []group) Table {
 	t := Table{Header: []string{
-		"protocol", "leader", "quorums 1/2/fast", "f", "chosen p50", "p99", "contended: chosen p50", "p99", "answered p50", "p99",
+		"protocol", "leader", "quorums 1/2/fast", "f", "chosen p50", "p99", "contended: chosen p50", "p99",
+		"answered p50", "p99",
 		"fast %", "msgs/cmd", "busiest", "bytes/cmd", "syncs/cmd", "gap ms",
 	}}
 	for _, g := range quiet {

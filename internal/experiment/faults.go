@@ -21,9 +21,11 @@ func (o *Options) firstConflict() float64 {
 func failoverPoints(o *Options) ([]Point, error) {
 	var points []Point
 	err := o.each(func(p Point) {
-		p.Workload.Conflict = o.firstConflict()
 		p.Fault.Crash = -1
-		points = append(points, p)
+		for _, c := range o.Conflicts {
+			p.Workload.Conflict = c
+			points = append(points, p)
+		}
 	})
 	return points, err
 }
@@ -33,22 +35,26 @@ func showFailover(o *Options, results []Result) Report {
 	report := Report{
 		Title: "The death of a site",
 		Intro: []string{
-			"One replica stops for good together with the clients beside it: the leader or coordinator, or, where there is none, the " +
-				"replica that would lead best. The others suspect it after " + suspectAfter.String() + " of silence. Time lines show " +
+			"One replica stops for good together with the clients beside it: the leader or coordinator, or, where there " +
+				"is none, the " +
+				"replica that would lead best. The others suspect it after " + suspectAfter.String() + " of silence. Time " +
+				"lines show " +
 				"what the clients of the other sites see.",
 		},
 	}
 	for _, n := range o.Replicas {
-		mine := where(groups, withReplicas(n))
-		if len(mine) == 0 {
-			continue
+		for _, c := range o.Conflicts {
+			mine := where(groups, withReplicas(n), withConflict(c))
+			if len(mine) == 0 {
+				continue
+			}
+			head := fmt.Sprintf("%d replicas at %s, conflicts %g %%", n, mine[0][0].Sites, c)
+			note := parametersText(o, head)
+			report.Sections = append(report.Sections, Section{
+				Title: "Longest time without an answer, " + head, Note: "Milliseconds, by region. " + note, Table: gaps(mine),
+			}, timeLineSection("Answers a second in the regions that live, "+head, note, mine, false),
+				timeLineSection("Slowest answer of each quarter of a second in the regions that live, "+head, note, mine, true))
 		}
-		head := fmt.Sprintf("%d replicas at %s", n, mine[0][0].Sites)
-		note := parametersText(o, fmt.Sprintf("%s, conflicts %g %%", head, o.firstConflict()))
-		report.Sections = append(report.Sections, Section{
-			Title: "Longest time without an answer, " + head, Note: "Milliseconds, by region. " + note, Table: gaps(mine),
-		}, timeLineSection("Answers a second in the regions that live, "+head, note, mine, false),
-			timeLineSection("Slowest answer of each quarter of a second in the regions that live, "+head, note, mine, true))
 	}
 	return report
 }
@@ -67,7 +73,8 @@ func gaps(groups []group) Table {
 			}
 			row = append(row, g.text(ofRegion(site, func(x *Region) float64 { return x.GapMS }), "%.0f"))
 		}
-		row = append(row, g.text(unanswered, "%.0f"), g.text(execP50, "%.1f"), g.text(execP99, "%.1f"), g.text(execMax, "%.0f"))
+		row = append(row, g.text(unanswered, "%.0f"), g.text(execP50, "%.1f"), g.text(execP99, "%.1f"),
+			g.text(execMax, "%.0f"))
 		t.Rows = append(t.Rows, row)
 	}
 	return t
@@ -135,12 +142,16 @@ func slowPoints(o *Options) ([]Point, error) {
 }
 
 func showSlow(o *Options, results []Result) Report {
-	return plainReport(o, results, "One slow replica", "Each turn of one replica takes longer: of the one that leads, or would lead best, "+
-		"and of the one that would lead worst. The others are as ever.", "slow", func(r *Result) string {
-		if r.Fault == "" {
-			return "none"
-		}
-		return r.Fault
+	return plainReport(o, results, plain{
+		title: "One slow replica", name: "slow",
+		intro: "Each turn of one replica takes longer: of the one that leads, or would lead best, and of the one " +
+			"that would lead worst. The others are as ever.",
+		value: func(r *Result) string {
+			if r.Fault == "" {
+				return "none"
+			}
+			return r.Fault
+		},
 	})
 }
 
@@ -157,8 +168,12 @@ func lossPoints(o *Options) ([]Point, error) {
 }
 
 func showLoss(o *Options, results []Result) Report {
-	return plainReport(o, results, "Lost packets", "A frame is lost with this probability and sent again after nine eighths of a round "+
-		"trip; frames behind it on the same link wait, as on one stream.", "loss %", func(r *Result) string { return short(r.Loss) })
+	return plainReport(o, results, plain{
+		title: "Lost packets", name: "loss %",
+		intro: "A frame is lost with this probability and sent again after nine eighths of a round trip; frames " +
+			"behind it on the same link wait, as on one stream.",
+		value: func(r *Result) string { return short(r.Loss) },
+	})
 }
 
 func skewPoints(o *Options) ([]Point, error) {
@@ -175,14 +190,26 @@ func skewPoints(o *Options) ([]Point, error) {
 }
 
 func showSkew(o *Options, results []Result) Report {
-	return plainReport(o, results, "Clients in some regions", "All clients in one region, or the same number in each. A leader is placed where "+
-		"it is best for those who ask.", "clients at", func(r *Result) string { return r.Clients })
+	return plainReport(o, results, plain{
+		title: "Clients in some regions", name: "clients at",
+		intro: "All clients in one region, or the same number in each. A leader is placed where it is best for " +
+			"those who ask.",
+		value: func(r *Result) string { return r.Clients },
+	})
+}
+
+// plain is a report on one parameter.
+type plain struct {
+	title, intro string
+	name         string // of the parameter
+	value        func(*Result) string
 }
 
 // plainReport has one table for each number of replicas.
-func plainReport(o *Options, results []Result, title, intro, name string, value func(*Result) string) Report {
+func plainReport(o *Options, results []Result, p plain) Report {
+	title, name, value := p.title, p.name, p.value
 	groups := grouped(results)
-	report := Report{Title: title, Intro: []string{intro}}
+	report := Report{Title: title, Intro: []string{p.intro}}
 	for _, n := range o.Replicas {
 		mine := where(groups, withReplicas(n))
 		if len(mine) == 0 {
@@ -194,7 +221,8 @@ func plainReport(o *Options, results []Result, title, intro, name string, value 
 			Title: title + ", " + head,
 			Note:  "Milliseconds. " + parametersText(o, fmt.Sprintf("%s, conflicts %g %%", head, o.firstConflict())),
 			Table: tableOf(mine, []string{"protocol", name, "leader"}, naming, []columnOf{
-				{"chosen p50", commitP50, "%.1f"}, {"p99", commitP99, "%.1f"}, {"answered p50", execP50, "%.1f"}, {"p99", execP99, "%.1f"},
+				{"chosen p50", commitP50, "%.1f"}, {"p99", commitP99, "%.1f"}, {"answered p50", execP50, "%.1f"}, {"p99",
+					execP99, "%.1f"},
 				{"p99.9", execP999, "%.1f"}, {"fast %", fastShare, "%.1f"}, {"answers/s", throughput, "%.0f"},
 			}),
 		})
@@ -221,6 +249,9 @@ func leaderText(r *Result) string {
 	return r.Leader
 }
 
+// manyClients is from where on a short time is enough.
+const manyClients = 100
+
 func scalePoints(o *Options) ([]Point, error) {
 	var points []Point
 	err := o.each(func(p Point) {
@@ -236,7 +267,9 @@ func scalePoints(o *Options) ([]Point, error) {
 		growing.Load = Load{Clients: clients}.String()
 		err := growing.each(func(p Point) {
 			p.Workload.Conflict = o.firstConflict()
-			p.Warmup, p.Duration = min(p.Warmup, 2*time.Second), min(p.Duration, 3*time.Second)
+			if clients > manyClients { // they make enough requests in a second
+				p.Warmup, p.Duration = min(p.Warmup, 2*time.Second), min(p.Duration, time.Second)
+			}
 			p.Experiment = "scale: clients"
 			points = append(points, p)
 		})
@@ -250,8 +283,10 @@ func scalePoints(o *Options) ([]Point, error) {
 func showScale(o *Options, results []Result) Report {
 	groups := grouped(results)
 	columns := []columnOf{
-		{"answers/s", throughput, "%.0f"}, {"answered p50", execP50, "%.1f"}, {"p99", execP99, "%.1f"}, {"msgs/cmd", messages, "%.2f"},
-		{"busiest", busiest, "%.2f"}, {"bytes/cmd", bytesSent, "%.0f"}, {"syncs/cmd", syncs, "%.3f"}, {"fast %", fastShare, "%.1f"},
+		{"answers/s", throughput, "%.0f"}, {"answered p50", execP50, "%.1f"}, {"p99", execP99, "%.1f"}, {"msgs/cmd",
+			messages, "%.2f"},
+		{"busiest", busiest, "%.2f"}, {"bytes/cmd", bytesSent, "%.0f"}, {"syncs/cmd", syncs, "%.3f"}, {"fast %",
+			fastShare, "%.1f"},
 	}
 	size := where(groups, inPhase("scale"))
 	growing := where(groups, inPhase("scale: clients"))
@@ -261,8 +296,10 @@ func showScale(o *Options, results []Result) Report {
 		return float64(load.Clients)
 	}
 	report := Report{Title: "What a command costs as work grows", Intro: []string{
-		"Messages count at both ends; busiest is the share of the replica that handles most of them: where it reaches all the " +
-			"processor's time, throughput ends. All requests that come in one turn share an instance or a slot, so a command grows cheaper " +
+		"Messages count at both ends; busiest is the share of the replica that handles most of them: where it reaches " +
+			"all the " +
+			"processor's time, throughput ends. All requests that come in one turn share an instance or a slot, so a " +
+			"command grows cheaper " +
 			"with load.",
 	}}
 	chart := chartOf(size, "Messages handled by the busiest replica for a command", "replicas", byReplicas, busiest)
@@ -274,10 +311,12 @@ func showScale(o *Options, results []Result) Report {
 		}, columns),
 	})
 	if len(growing) > 0 {
-		chart := chartOf(growing, "Answers a second against clients in each of 5 regions", "clients in each region", byClients, throughput)
+		chart := chartOf(growing, "Answers a second against clients in each of 5 regions", "clients in each region",
+			byClients, throughput)
 		chart.Y = "answers a second"
 		report.Sections = append(report.Sections, Section{
-			Title: chart.Title, Chart: chart, Note: parametersText(o, "Five replicas, all pairs equally far apart, closed loops"),
+			Title: chart.Title, Chart: chart, Note: parametersText(o,
+				"Five replicas, all pairs equally far apart, closed loops"),
 			Table: tableOf(growing, []string{"protocol", "clients"}, func(r *Result) []string {
 				return []string{r.Protocol, short(byClients(r))}
 			}, columns),

@@ -21,10 +21,11 @@ type prediction struct {
 
 // predict reckons without running.
 //
-// A command of EPaxos* takes the round trip to the nearest fast quorum, and the syncs of the leader, of the voters, and of
-// the leader's commit. With the probability that another region's request for the same key crosses it, it takes the round
-// trip to the nearest slow quorum on top, and waits for what it depends on, at most about as long again. With a leader it is the
-// way to the leader and back, and the leader's round trip to its quorum.
+// A command of EPaxos* takes the round trip to the nearest fast quorum, and the syncs of the leader, of the
+// voters, and of the leader's commit. With the probability that another region's request for the same key
+// crosses it, it takes the round trip to the nearest slow quorum on top, and waits for what it depends on, at
+// most about as long again. With a leader it is the way to the leader and back, and the leader's round trip to
+// its quorum.
 func predict(p Point) prediction {
 	q := p.Protocol.Quorums(p.Replicas)
 	sync := millis(p.Emulation.Sync)
@@ -47,8 +48,9 @@ func predict(p Point) prediction {
 	return out
 }
 
-// crossingProbability is the share of requests of a region that meet an interfering one of another region in flight: both
-// must be for the shared key, and the other must come within the time in which the two do not know of each other.
+// crossingProbability is the share of requests of a region that meet an interfering one of another region in
+// flight: both must be for the shared key, and the other must come within the time in which the two do not know
+// of each other.
 func crossingProbability(p *Point, region int) float64 {
 	hot := p.Workload.Conflict / 100
 	expected := 0.0
@@ -106,7 +108,8 @@ func (o *Options) predictions(n int) ([][]prediction, error) {
 		return nil, err
 	}
 	if len(full.Sites) > placementSitesMax {
-		return nil, fmt.Errorf("profile %q has %d sites: a plan takes at most %d", full.Name, len(full.Sites), placementSitesMax)
+		return nil, fmt.Errorf("profile %q has %d sites: a plan takes at most %d", full.Name, len(full.Sites),
+			placementSitesMax)
 	}
 	protocols, err := ParseProtocols(o.Protocols, n)
 	if err != nil {
@@ -159,10 +162,12 @@ func planPoints(o *Options) ([]Point, error) {
 
 func showPlan(o *Options, results []Result) Report {
 	report := Report{Title: "Where to put replicas", Intro: []string{
-		"Predicted from round trips, quorums and the conflict rate alone, for clients in the regions of the replicas. The best placements of " +
+		"Predicted from round trips, quorums and the conflict rate alone, for clients in the regions of the replicas. " +
+			"The best placements of " +
 			"each protocol, and the worst, were then run, which shows what the prediction is worth.",
 	}}
-	check := Table{Header: []string{"protocol, placement", "site", "p50 predicted", "measured", "p99 predicted", "measured"}}
+	check := Table{Header: []string{"protocol, placement", "site", "p50 predicted", "measured", "p99 predicted",
+		"measured"}}
 	errors50, errors99 := 0.0, 0.0
 	for _, g := range grouped(results) {
 		p := predict(g[0].profileOf)
@@ -204,7 +209,8 @@ func showPlan(o *Options, results []Result) Report {
 	}
 	report.Sections = append(report.Sections, Section{
 		Title: "Predictions checked", Table: check,
-		Note: fmt.Sprintf("Milliseconds to the answer. The largest deviation of a median is %.0f %%, of a 99th percentile %.0f %%.",
+		Note: fmt.Sprintf("Milliseconds to the answer. The largest deviation of a median is %.0f %%, of a 99th "+
+			"percentile %.0f %%.",
 			100*errors50, 100*errors99),
 	})
 	return report

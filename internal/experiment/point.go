@@ -106,7 +106,8 @@ func (p *Point) validate() error {
 	case p.Duration <= 0 || p.Warmup < 0 || p.Emulation.Sync < 0 || p.Emulation.CPU < 0:
 		return fmt.Errorf("times must not be negative, and the duration positive")
 	case p.Emulation.Loss < 0 || p.Emulation.Loss > 50 || p.Emulation.Jitter < 0 || p.Emulation.Jitter > 1000:
-		return fmt.Errorf("loss of %v %% and jitter of %v %%: need at most 50 and 1000", p.Emulation.Loss, p.Emulation.Jitter)
+		return fmt.Errorf("loss of %v %% and jitter of %v %%: need at most 50 and 1000", p.Emulation.Loss,
+			p.Emulation.Jitter)
 	case p.Protocol.Leader != "" && !slices.Contains(p.Profile.Sites, p.Protocol.Leader):
 		return fmt.Errorf("leader %s is at none of the sites %v", p.Protocol.Leader, p.Profile.Sites)
 	case p.Fault.Crash > p.Replicas || p.Fault.Slow > p.Replicas:

@@ -49,6 +49,7 @@ type epoch struct {
 
 	next  *wire.Members       // of the Reconfigure that was executed; the switch is not saved yet
 	ended []epaxos.InstanceID // executed up to and with it, and not told to the core
+	void  []execution.Vertex  // of its component, which the orderer counts as executed
 	ahead epaxos.Epoch        // the newest that a peer was heard to be in
 }
 
@@ -187,9 +188,13 @@ func (n *Node) cutOff(void []execution.Vertex) {
 	n.ended = slices.DeleteFunc(n.orderer.TakeExecuted(), func(id epaxos.InstanceID) bool {
 		return slices.ContainsFunc(void, func(v execution.Vertex) bool { return v.ID == id })
 	})
+	n.void = void
 	n.unsaved.executed = append(n.unsaved.executed, n.ended...)
 	n.unsaved.hold = storage.HoldThis // whichever group takes this to the disk (rule M9)
 	n.unsaved.touch(n.now)
+	if p := n.history.plan; p != nil && !p.sealed {
+		n.history.plan = nil // in a moment nothing of this epoch has to be kept
+	}
 }
 
 // endEpoch saves what was executed together with the new members, and begins their epoch. Where the disk is
@@ -357,7 +362,12 @@ func (n *Node) executedPrefix() epaxos.Dependencies {
 	if n.orderer == nil {
 		return nil
 	}
-	return n.orderer.Executed()
+	prefix := n.orderer.Executed()
+	for _, v := range n.void {
+		column, _ := n.membership.Column(v.ID.Replica)
+		prefix[column] = min(prefix[column], v.ID.Slot-1)
+	}
+	return prefix
 }
 
 func (n *Node) executedAbove() []epaxos.InstanceID {

@@ -98,7 +98,10 @@ func (w *turmoil) execute(i int) {
 
 // began checks that all have the same state where an epoch begins.
 func (w *turmoil) began(i int) {
-	m, _ := w.nodes[i].Members()
+	m, role := w.nodes[i].Members()
+	if role != node.Voter {
+		return
+	}
 	held := w.stores[i].Held()
 	if held == 0 {
 		w.t.Fatalf("violation of durability: replica %d in epoch %d holds no state", i+1, m.Epoch)
@@ -306,7 +309,7 @@ func (w *turmoil) check() (stuck int) {
 			w.t.Fatalf("violation of once: %d was refused and took effect", id)
 		case answered && a.Void && times > 0:
 			w.t.Fatalf("violation of once: %d is void and took effect", id)
-		case answered && !a.Void && times == 0:
+		case answered && !a.Void && !a.Unknown && times == 0:
 			w.t.Fatalf("violation of durability: %d was answered and is lost", id)
 		case asked && !answered && one.life == w.lives[one.host] && slices.Contains(voters, one.host):
 			w.t.Fatalf("violation of progress: %d, proposed at %d, has no answer", id, one.host+1)

@@ -23,6 +23,7 @@ type company struct {
 	answers map[epaxos.ProposalID]node.Answer
 	last    epaxos.ProposalID
 	lost    func(e epaxos.Envelope) bool // nil loses nothing
+	rate    node.Transfer
 }
 
 func newCompany(t *testing.T, replicas int) *company {
@@ -39,6 +40,7 @@ func newCompany(t *testing.T, replicas int) *company {
 }
 
 func (c *company) start(i int) {
+	c.configs[i].Transfer = c.rate
 	n, err := node.New(c.configs[i])
 	if err != nil {
 		c.t.Fatal(err)

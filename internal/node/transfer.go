@@ -72,10 +72,14 @@ func (n *Node) transferStatus() TransferStatus {
 var chainTable = crc64.MakeTable(crc64.ECMA)
 
 // chainStart is the checksum of a state of which nothing has come yet.
-func chainStart(since, at uint64) uint64 {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], since)
+func chainStart(since, at uint64, e epaxos.Epoch, boundary bool) uint64 {
+	var b [25]byte
+	binary.BigEndian.PutUint64(b[:], since)
 	binary.BigEndian.PutUint64(b[8:], at)
+	binary.BigEndian.PutUint64(b[16:], uint64(e))
+	if boundary {
+		b[24] = 1
+	}
 	return crc64.Update(0, chainTable, b[:])
 }
 
@@ -91,6 +95,9 @@ func chain(sum uint64, w epaxos.StateWrite) uint64 {
 	return crc64.Update(crc64.Update(sum, chainTable, w.Key), chainTable, w.Value)
 }
 
+// chainEnd makes a checksum that of a whole state, so that a part of one is never taken for it.
+func chainEnd(sum uint64) uint64 { return crc64.Update(sum, chainTable, []byte{1}) }
+
 // hearTransfer takes the messages of a transfer. It reports whether this was one.
 func (n *Node) hearTransfer(p *peer, m epaxos.Message) bool {
 	switch m := m.(type) {
@@ -98,7 +105,6 @@ func (n *Node) hearTransfer(p *peer, m epaxos.Message) bool {
 		n.hearEpoch(p, m.Epoch)
 		n.hearRequest(p, m)
 	case epaxos.StateChunk:
-		n.hearEpoch(p, m.Epoch)
 		n.hearChunk(p, m)
 	default:
 		return false

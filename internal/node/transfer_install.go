@@ -78,7 +78,7 @@ func (n *Node) arrived() (wire.Members, error) {
 // scanStaged reads back what was staged, and compares it with the checksum of what was sent.
 func (n *Node) scanStaged(see func(storage.Write)) error {
 	note := &n.receiver.note
-	sum := chainStart(0, note.Origin.Group)
+	sum := chainStart(0, note.Origin.Group, note.Epoch, note.Boundary)
 	err := n.config.Store.ScanStaged(func(key, value []byte) error {
 		w := storage.Write{Key: key, Value: value}
 		sum = chain(sum, epaxos.StateWrite(w))
@@ -88,7 +88,7 @@ func (n *Node) scanStaged(see func(storage.Write)) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("read the staged state: %w", err)
-	case sum != note.Sum:
+	case chainEnd(sum) != note.Sum:
 		return fmt.Errorf("%w: what is staged is not what replica %d has sent", errUnfit, note.Origin.Replica)
 	default:
 		return nil
@@ -162,7 +162,7 @@ func (n *Node) arrive() {
 	if r.note.Boundary || n.ahead > r.note.Epoch {
 		r.next = n.now
 	}
-	r.source, r.since, r.note, r.begun, r.waiting, r.tries = 0, 0, wire.Note{}, false, false, 0
+	r.source, r.since, r.note, r.begun, r.waiting = 0, 0, wire.Note{}, false, false
 	r.writes, r.pending, r.staged, r.full, r.avoid, r.failed = nil, 0, false, false, 0, ""
 	r.rounds++
 }

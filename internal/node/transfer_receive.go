@@ -20,7 +20,7 @@ type receiver struct {
 	begun    bool             // the source has chosen a state
 	waiting  bool             // for an answer
 	asked    time.Duration
-	tries    int                // since the last answer
+	answered time.Duration      // by the source, last
 	patience time.Duration      // with the source
 	chunk    *epaxos.StateChunk // has come and is to be kept by the next Save
 	writes   []storage.Write    // of a round
@@ -46,17 +46,17 @@ type receiver struct {
 }
 
 const (
-	requestTimeout    = time.Second // at least, and twice as long as the last answer took
-	requestTimeoutMax = 16 * time.Second
-	requestTries      = 3  // before the source is changed
-	requestTriesBegun = 10 // likewise, with a part of its state here
-	transferRetry     = time.Second
-	roundInterval     = 250 * time.Millisecond
-	roundIntervalMax  = 10 * time.Second
-	roundRest         = 10       // a learner rests so many times as long as its last round took
-	roundBytesMax     = 64 << 20 // more than that goes through the store
-	decisionsHeard    = time.Second
-	decisionsPatience = 3 * time.Second
+	requestTimeout      = time.Second // at least, and twice as long as the last answer took
+	requestTimeoutMax   = 16 * time.Second
+	sourcePatience      = 3 * time.Second  // with one that is silent
+	sourcePatienceBegun = 15 * time.Second // likewise, with a part of its state here
+	transferRetry       = time.Second
+	roundInterval       = 250 * time.Millisecond
+	roundIntervalMax    = 10 * time.Second
+	roundRest           = 10       // a learner rests so many times as long as its last round took
+	roundBytesMax       = 64 << 20 // more than that goes through the store
+	decisionsHeard      = time.Second
+	decisionsPatience   = 3 * time.Second
 )
 
 // restoreTransfer goes on with what was staged before a restart.
@@ -152,7 +152,7 @@ func (n *Node) beginTransfer() {
 		source: p.Replica, note: wire.Note{Origin: wire.Origin{Replica: p.Replica, Incarnation: p.Incarnation}},
 		discard: r.discard, full: r.full, patience: max(r.patience, requestTimeout),
 		position: r.position, asOf: r.asOf, provisional: r.provisional,
-		executed: r.executed, moved: r.moved, started: n.now, rounds: r.rounds, failed: r.failed,
+		executed: r.executed, moved: r.moved, started: n.now, answered: n.now, rounds: r.rounds, failed: r.failed,
 	}
 	if n.follows(p) {
 		r.since = r.position.Group
@@ -219,7 +219,6 @@ func (n *Node) mayHelp(p *peer) bool {
 func (n *Node) ask() {
 	r := &n.receiver
 	r.waiting, r.asked = true, n.now
-	r.tries++
 	request := epaxos.StateRequest{Epoch: n.stateEpoch(), Since: r.since}
 	if r.begun {
 		request.At, request.After, request.Sum = r.note.Origin.Group, r.note.After, r.note.Sum
@@ -235,11 +234,11 @@ func (n *Node) remind() {
 		n.startOver(fmt.Sprintf("replica %d is no peer any more", r.source))
 		return
 	}
-	most := requestTries
-	if r.begun || r.since > 0 {
-		most = requestTriesBegun
+	most := sourcePatience
+	if (r.begun || r.since > 0) && !p.suspected { // to begin anew elsewhere costs a whole transfer
+		most = sourcePatienceBegun
 	}
-	if r.tries >= most {
+	if n.now-r.answered >= most {
 		avoid := r.avoid
 		r.avoid = r.source
 		other := n.pickSource()
@@ -249,7 +248,7 @@ func (n *Node) remind() {
 			n.startOver(fmt.Sprintf("replica %d does not answer", r.source))
 			return
 		}
-		r.tries = 0
+		r.answered = n.now
 	}
 	r.patience = min(2*r.patience, requestTimeoutMax)
 	n.ask()
@@ -263,7 +262,7 @@ func (n *Node) startOver(why string) {
 	}
 	r.avoid, r.next, r.ended = r.source, n.now+transferRetry, n.now
 	r.discard = r.discard || r.staged
-	r.source, r.since, r.note, r.begun, r.waiting, r.tries = 0, 0, wire.Note{}, false, false, 0
+	r.source, r.since, r.note, r.begun, r.waiting = 0, 0, wire.Note{}, false, false
 	r.chunk, r.writes, r.pending, r.staged = nil, nil, 0, false
 }
 
@@ -284,7 +283,7 @@ func (n *Node) hearChunk(p *peer, m epaxos.StateChunk) {
 	}
 	sum := r.note.Sum
 	if !r.begun {
-		sum = chainStart(m.Since, m.At)
+		sum = chainStart(m.Since, m.At, m.Epoch, m.Boundary)
 	}
 	after := r.note.After
 	for _, w := range m.Writes {
@@ -293,11 +292,15 @@ func (n *Node) hearChunk(p *peer, m epaxos.StateChunk) {
 		}
 		after, sum = w.Key, chain(sum, w)
 	}
+	if m.Last {
+		sum = chainEnd(sum)
+	}
 	if sum != m.Sum || len(m.Writes) == 0 && !m.Last {
 		return
 	}
+	n.hearEpoch(p, m.Epoch)
 	r.patience = min(max(requestTimeout, 2*(n.now-r.asked)), requestTimeoutMax)
-	r.waiting, r.tries, r.chunk = false, 0, &m
+	r.waiting, r.answered, r.chunk = false, n.now, &m
 }
 
 // sourceGone handles that a source has not, or has no more, what was asked for. A learner whose position it

@@ -107,14 +107,15 @@ func (n *Node) part(a *asker, r *epaxos.StateRequest) (epaxos.StateChunk, error)
 	v := &a.target
 	c.At, c.Epoch, c.Boundary, c.Executed, c.Sum = v.group, v.epoch, v.boundary, v.executed, r.Sum
 	if r.After == nil {
-		c.Sum = chainStart(r.Since, v.group)
+		c.Sum = chainStart(r.Since, v.group, v.epoch, v.boundary)
 	}
 	size := 0
 	err := n.config.Store.Changes(r.Since, v.group, r.After, func(w storage.Write) error {
-		size += len(w.Key) + len(w.Value) + chunkWriteBytes
-		if len(c.Writes) > 0 && size > n.sender.config.ChunkBytes {
+		more := len(w.Key) + len(w.Value) + chunkWriteBytes
+		if len(c.Writes) > 0 && size+more > n.sender.config.ChunkBytes {
 			return errEnough
 		}
+		size += more
 		write := epaxos.StateWrite{Key: bytes.Clone(w.Key), Value: bytes.Clone(w.Value), Delete: w.Delete}
 		c.Writes, c.Sum = append(c.Writes, write), chain(c.Sum, write)
 		n.sender.served += uint64(len(w.Key) + len(w.Value))
@@ -128,7 +129,7 @@ func (n *Node) part(a *asker, r *epaxos.StateRequest) (epaxos.StateChunk, error)
 		n.fault = fmt.Errorf("read the state of group %d for replica %d: %w", v.group, a.replica, err)
 		return c, n.fault
 	default:
-		c.Last = true
+		c.Last, c.Sum = true, chainEnd(c.Sum)
 	}
 	n.sender.credit -= size
 	return c, nil

@@ -7,12 +7,11 @@ import (
 // bounds checks, after each turn, that a replica keeps to its limits (docs/protocol.md, rule L5), by its
 // own counters and by what it was seen to lead.
 type bounds struct {
-	members epaxos.Membership
 	hosts   []*hostBounds
 	windows int // of all lives so far: no component may have more instances
 }
 
-// hostBounds is one life of a replica.
+// hostBounds is one life of a replica, in one epoch.
 type hostBounds struct {
 	limits  epaxos.Limits
 	open    map[epaxos.InstanceID]*epaxos.Command // led in this life, and not executed here
@@ -21,20 +20,17 @@ type hostBounds struct {
 	tops    epaxos.Dependencies
 }
 
-func newBounds(m epaxos.Membership) *bounds {
-	b := &bounds{members: m}
-	for range m.Voters {
+func newBounds() *bounds { return &bounds{} }
+
+// started begins a life, or an epoch in it.
+func (b *bounds) started(host int, limits epaxos.Limits, m epaxos.Membership) {
+	b.windows += limits.InFlight
+	for host >= len(b.hosts) {
 		b.hosts = append(b.hosts, nil)
 	}
-	return b
-}
-
-// started begins a life.
-func (b *bounds) started(host int, limits epaxos.Limits) {
-	b.windows += limits.InFlight
 	b.hosts[host] = &hostBounds{
 		limits: limits, open: map[epaxos.InstanceID]*epaxos.Command{}, writers: map[pointKey]int{},
-		tops: make(epaxos.Dependencies, b.members.N()),
+		tops: make(epaxos.Dependencies, m.N()),
 	}
 }
 
@@ -42,7 +38,7 @@ func (b *bounds) started(host int, limits epaxos.Limits) {
 // phase PreAccepted at ballot 0 is the proposal.
 func (b *bounds) led(host int, r *epaxos.Record) *Violation {
 	h := b.hosts[host]
-	own := r.ID.Replica == b.members.Voters[host]
+	own := r.ID.Replica == replicaOf(host)
 	if h == nil || !own || r.Command == nil || h.open[r.ID] != nil {
 		return nil
 	}
@@ -94,7 +90,7 @@ func (b *bounds) component(size int) *Violation {
 
 // turned takes the counters of a replica after a turn.
 func (b *bounds) turned(host int, s epaxos.Stats, tops epaxos.Dependencies) *Violation {
-	h, id := b.hosts[host], b.members.Voters[host]
+	h, id := b.hosts[host], replicaOf(host)
 	l := h.limits
 	// What became a no-op waits again, beyond the limit of the queue.
 	queue := l.Queue + l.InFlight*max(l.Gather, l.Pack)
@@ -121,7 +117,7 @@ func (b *bounds) turned(host int, s epaxos.Stats, tops epaxos.Dependencies) *Vio
 // atRest checks a replica that has executed everything it has heard of: nothing may be left in its
 // accounts.
 func (b *bounds) atRest(host int, s epaxos.Stats) *Violation {
-	h, id := b.hosts[host], b.members.Voters[host]
+	h, id := b.hosts[host], replicaOf(host)
 	if s.InFlight+s.InFlightBytes+s.Queued != 0 || len(h.open) != 0 {
 		return found("boundedness", "r%d is at rest with %d instances of %d bytes in flight, %d queued; "+
 			"%d led and not executed",

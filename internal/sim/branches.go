@@ -10,6 +10,9 @@ import (
 
 // tally counts what a life of a replica has done.
 func (w *world) tally(h *host) {
+	if h.core == nil {
+		return
+	}
 	addStats(&w.report.Stats, h.core.Stats())
 	order := h.order.Branches()
 	w.report.Order.Add(&order)

@@ -18,9 +18,6 @@ var untaken = map[string]string{
 	"S8 own slot forgotten": "the node stops before it proposes, unless it hears of the slot in the same turn; " +
 		"a script of the core takes it",
 	"K6 forgotten elsewhere, lost here":     "it takes a disk that has lost what the replica told; watermark_test.go",
-	"M5 held back":                          "no epoch ends in a simulation",
-	"M5 released":                           "no epoch ends in a simulation",
-	"M6 proposed again in the next epoch":   "no epoch ends in a simulation",
 	"Q1 query answered":                     "no simulation reads without an instance",
 	"Q2 point known":                        "no simulation reads without an instance",
 	"Q1 asked again":                        "no simulation reads without an instance",

@@ -7,19 +7,22 @@ import (
 
 // unfinished says what still goes on, or nothing.
 func (w *world) unfinished() string {
-	if w.left > 0 {
-		return fmt.Sprintf("%d requests are not sent yet", w.left)
-	}
 	var first []byte
-	for i, h := range w.hosts {
-		id := w.members.Voters[i]
+	newest := w.check.newest()
+	for _, id := range newest.members.Voters {
+		i := hostOf(id)
+		h := w.hosts[i]
 		if h.gone {
 			continue
 		}
 		if h.node == nil {
 			return fmt.Sprintf("r%d is down", id)
 		}
-		if n := len(h.calls); n > 0 {
+		if !w.serves(i) {
+			return fmt.Sprintf("r%d is in epoch %d, epoch %d runs: %+v", id, w.check.epochs[i], newest.members.Epoch,
+				h.node.Status())
+		}
+		if n := len(h.calls) + len(h.asked); n > 0 {
 			return fmt.Sprintf("%d requests wait at r%d: %+v", n, id, h.node.Status())
 		}
 		s := h.node.Status()
@@ -34,7 +37,10 @@ func (w *world) unfinished() string {
 			return fmt.Sprintf("r%d has heard of %s, others of %s", id, all, first)
 		}
 	}
-	return ""
+	if w.left > 0 {
+		return fmt.Sprintf("%d requests are not sent yet", w.left)
+	}
+	return w.unfinishedElsewhere()
 }
 
 // checkEnd compares the states of all replicas and checks the history of every key.
@@ -44,17 +50,19 @@ func (w *world) checkEnd() {
 	}
 	var first []byte
 	for i, h := range w.hosts {
-		if h.gone {
+		if h.node != nil {
+			w.tally(h)
+		}
+		if !w.serves(i) {
 			continue
 		}
-		w.tally(h)
 		w.stop(w.check.bounds.atRest(i, h.core.Stats()))
 		w.stop(w.check.forgotten(i))
 		if uint64(i) == w.options.Seed%uint64(len(w.hosts)) { // one is enough, and not cheap
 			w.stop(w.check.forgets(i))
 		}
 		if err := h.node.Flush(); err != nil {
-			w.violated("integrity", "r%d cannot save at the end: %v", w.members.Voters[i], err)
+			w.violated("integrity", "r%d cannot save at the end: %v", replicaOf(i), err)
 			return
 		}
 		state := dump(h.disk)
@@ -62,7 +70,7 @@ func (w *world) checkEnd() {
 			first = state
 		}
 		if !bytes.Equal(first, state) {
-			w.violated("order", "r%d ends in another state than others:\n%s\n%s", w.members.Voters[i], state, first)
+			w.violated("order", "r%d ends in another state than others:\n%s\n%s", replicaOf(i), state, first)
 		}
 	}
 	w.checkHistories()

@@ -103,7 +103,7 @@ func TestOrderPlanted(t *testing.T) {
 		"transactions, one key": {pair, write("b"), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOrders(three)
+			o := newOrders()
 			a, b := instanceID(1, 1), instanceID(2, 1)
 			wantNone(t, o.executed(0, a, test.first))
 			wantNone(t, o.executed(0, b, test.second))
@@ -121,7 +121,7 @@ func TestOrderPlanted(t *testing.T) {
 }
 
 func TestOrderAcrossLives(t *testing.T) {
-	o := newOrders(three)
+	o := newOrders()
 	a, b, c := instanceID(1, 1), instanceID(2, 1), instanceID(3, 1)
 	for _, id := range []epaxos.InstanceID{a, b, c} {
 		wantNone(t, o.executed(0, id, write("k")))
@@ -274,8 +274,8 @@ func TestLedgerCountsSavedVotes(t *testing.T) {
 func TestBoundsPlanted(t *testing.T) {
 	limits := epaxos.Limits{InFlight: 2, InFlightPerKey: 1, Queue: 3, Gather: 1, Pack: 1}
 	started := func() *bounds {
-		b := newBounds(three)
-		b.started(0, limits)
+		b := newBounds()
+		b.started(0, limits, three)
 		return b
 	}
 	record := func(slot epaxos.Slot, key string) *epaxos.Record {

@@ -11,22 +11,27 @@ import (
 
 // Report tells what a run did, so that a generator that has fallen silent is noticed.
 type Report struct {
-	Trace    uint64 // fingerprint of everything that happened
-	Seeds    int
-	Counted  int // runs that count, see Counts
-	Answered int
-	Unknown  int // requests whose replica crashed
-	Refused  int
-	Crashes  int
-	Gone     int             // replicas that did not come back
-	Lost     int             // frames
-	Dropped  int             // groups of logs that were deleted
-	Faults   [faultKinds]int // faults that did something
-	Finished bool            // everything was healed, and then all was done and agreed
-	Stats    epaxos.Stats
-	Order    execution.Branches
-	Elapsed  time.Duration // simulated
-	Lines    []string      // the trace, with Options.Log
+	Trace      uint64 // fingerprint of everything that happened
+	Seeds      int
+	Counted    int // runs that count, see Counts
+	Answered   int
+	Unknown    int // requests whose replica crashed
+	Refused    int
+	Crashes    int
+	Gone       int             // replicas that did not come back
+	Lost       int             // frames
+	Epochs     int             // that were ended
+	Installed  int             // states that were taken over
+	Strangers  int             // hellos between replicas that do not know each other
+	Void       int             // requests that an epoch left behind
+	Superseded int             // Reconfigures that were refused
+	Dropped    int             // groups of logs that were deleted
+	Faults     [faultKinds]int // faults that did something
+	Finished   bool            // everything was healed, and then all was done and agreed
+	Stats      epaxos.Stats
+	Order      execution.Branches
+	Elapsed    time.Duration // simulated
+	Lines      []string      // the trace, with Options.Log
 }
 
 // A run counts if it had work, trouble and an end. Anything less proves little.
@@ -57,6 +62,11 @@ func (r *Report) Add(o Report) {
 	r.Gone += o.Gone
 	r.Lost += o.Lost
 	r.Dropped += o.Dropped
+	r.Epochs += o.Epochs
+	r.Installed += o.Installed
+	r.Strangers += o.Strangers
+	r.Void += o.Void
+	r.Superseded += o.Superseded
 	for kind, n := range o.Faults {
 		r.Faults[kind] += n
 	}
@@ -86,10 +96,11 @@ func (r Report) String() string {
 	s := r.Stats
 	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; fast %d, slow %d, recovered %d, "+
 		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
-		"frames lost %d; forgotten %d, groups deleted %d; faults",
+		"frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
+		"states taken over %d, strangers %d, void %d, superseded %d; faults",
 		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, s.Fast, s.Slow, s.Recoveries,
 		s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
-		s.Forgotten, r.Dropped)
+		s.Forgotten, r.Dropped, r.Epochs, r.Installed, r.Strangers, r.Void, r.Superseded)
 	var kinds []string
 	for kind, n := range r.Faults {
 		kinds = append(kinds, fmt.Sprintf("%v %d", FaultKind(kind), n)) //nolint:gosec // small

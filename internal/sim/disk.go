@@ -18,7 +18,23 @@ type disk struct {
 	spoiled bool                // the next save meets a fault
 	saves   int                 // that were synced
 	synced  func(storage.Batch) // hears of every durable batch
+	ambush  func(moment) bool   // reports whether the replica dies now; nil is never
 }
+
+// moment is one of the steps between two epochs.
+type moment uint8
+
+const (
+	beforeSwitch moment = iota // a group that begins an epoch is not written yet
+	withinSwitch               // written, not synced
+	behindSwitch               // synced
+	beforeStage                // a part of another state is not staged yet
+	behindStage
+	moments
+)
+
+// dies asks whether the replica dies at a moment.
+func (d *disk) dies(at moment) bool { return d.ambush != nil && d.ambush(at) }
 
 func newDisk(m *storage.Memory) *disk { return &disk{memory: m} }
 
@@ -35,8 +51,15 @@ func (d *disk) Save(batch storage.Batch) error {
 	if spoiled && d.next == FailedWrite {
 		return errDisk // and would take the next batch, so that only the node's own refusal stops it
 	}
+	switches := saysMembers(&batch)
+	if switches && d.dies(beforeSwitch) {
+		return errCrash
+	}
 	if err := d.memory.Begin(batch); err != nil {
 		return err
+	}
+	if switches && d.dies(withinSwitch) {
+		return errCrash
 	}
 	if spoiled && d.next == CrashUnsynced {
 		return errCrash
@@ -49,8 +72,47 @@ func (d *disk) Save(batch storage.Batch) error {
 	}
 	d.saves++
 	d.synced(batch)
+	if switches && d.dies(behindSwitch) {
+		return errCrash
+	}
 	return nil
 }
+
+// Stage implements node.Store.
+func (d *disk) Stage(writes []storage.Write, note []byte) error {
+	if d.dies(beforeStage) {
+		return errCrash
+	}
+	if err := d.memory.Stage(writes, note); err != nil {
+		return err
+	}
+	if d.dies(behindStage) {
+		return errCrash
+	}
+	return nil
+}
+
+// Staged implements node.Store.
+func (d *disk) Staged() ([]byte, error) { return d.memory.Staged() }
+
+// ScanStaged implements node.Store.
+func (d *disk) ScanStaged(visit func(key, value []byte) error) error {
+	return d.memory.ScanStaged(visit)
+}
+
+// DropStaged implements node.Store.
+func (d *disk) DropStaged() error { return d.memory.DropStaged() }
+
+// Changes implements node.Store.
+func (d *disk) Changes(since, at uint64, after []byte, visit func(storage.Write) error) error {
+	return d.memory.Changes(since, at, after, visit)
+}
+
+// Unpin implements node.Store.
+func (d *disk) Unpin(group uint64) { d.memory.Unpin(group) }
+
+// SaveBytesMax implements node.Store.
+func (d *disk) SaveBytesMax() int { return d.memory.SaveBytesMax() }
 
 // Get implements node.Store.
 func (d *disk) Get(key []byte) ([]byte, bool, error) { return d.memory.Get(key) }

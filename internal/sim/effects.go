@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/storage"
@@ -11,9 +13,9 @@ import (
 // together, once, on all replicas alike (docs/protocol.md, rule S6). What a key holds is a function of
 // the marked commands that may write it: their order is checked elsewhere.
 type effects struct {
-	members epaxos.Membership
-	values  map[version]saved
-	hosts   []*hostEffects
+	first  epaxos.Membership
+	values map[version]saved
+	hosts  []*hostEffects
 }
 
 // version is a key after a set of commands.
@@ -31,30 +33,55 @@ type saved struct {
 // absent is the value of a key that does not exist.
 const absent = "\x00absent"
 
-// hostEffects is what one disk says was executed.
+// hostEffects is what one disk says was executed in the epoch that it is in, and before.
 type hostEffects struct {
-	order  []epaxos.InstanceID
-	marked map[epaxos.InstanceID]bool
-	prefix epaxos.Dependencies
-	keys   map[pointKey]digest // of the marked accesses that may write
-	wide   []placed            // those of them that are wide
+	members epaxos.Membership
+	before  *basis
+	order   []epaxos.InstanceID
+	marked  map[epaxos.InstanceID]bool
+	prefix  epaxos.Dependencies
+	keys    map[pointKey]digest // of the marked accesses that may write
+	wide    []placed            // those of them that are wide
 
 	truncated epaxos.Dependencies // records at or below need not be in the log
 }
 
-func newEffects(m epaxos.Membership) *effects {
-	e := &effects{members: m, values: map[version]saved{}}
-	for range m.Voters {
-		e.hosts = append(e.hosts, newHostEffects(m))
-	}
-	return e
+// basis is what was executed in all earlier epochs, which is the same for all.
+type basis struct {
+	keys map[pointKey]digest
+	wide []placed
 }
 
-func newHostEffects(m epaxos.Membership) *hostEffects {
-	return &hostEffects{
-		marked: map[epaxos.InstanceID]bool{}, prefix: make(epaxos.Dependencies, m.N()), keys: map[pointKey]digest{},
-	}
+func newEffects(m epaxos.Membership) *effects {
+	return &effects{first: m, values: map[version]saved{}}
 }
+
+// at is what a disk says.
+func (e *effects) at(host int) *hostEffects {
+	for host >= len(e.hosts) {
+		e.hosts = append(e.hosts, newHostEffects(e.first, &basis{}))
+	}
+	return e.hosts[host]
+}
+
+// begin is the first moment of an epoch.
+func (e *effects) begin(host int, m epaxos.Membership, before *basis) {
+	*e.at(host) = *newHostEffects(m, before)
+}
+
+func newHostEffects(m epaxos.Membership, before *basis) *hostEffects {
+	h := &hostEffects{
+		members: m, before: before, marked: map[epaxos.InstanceID]bool{}, prefix: make(epaxos.Dependencies, m.N()),
+		keys: maps.Clone(before.keys), wide: slices.Clip(before.wide),
+	}
+	if h.keys == nil {
+		h.keys = map[pointKey]digest{}
+	}
+	return h
+}
+
+// basis is what the next epoch begins with.
+func (h *hostEffects) basis() *basis { return &basis{keys: h.keys, wide: h.wide} }
 
 // mark is an instance that a group says was executed, with its command; nil for a no-op.
 type mark struct {
@@ -64,13 +91,13 @@ type mark struct {
 
 // saved takes a durable batch.
 func (e *effects) saved(host int, marks []mark, writes []storage.Write, get func(pointKey) string) *Violation {
-	h := e.hosts[host]
+	h := e.at(host)
 	var touched []pointKey
 	for _, m := range marks {
 		if h.marked[m.id] {
-			return found("once", "r%d marks %v as executed again", e.members.Voters[host], m.id)
+			return found("once", "r%d marks %v as executed again", replicaOf(host), m.id)
 		}
-		touched = append(touched, h.enter(e.members, m)...)
+		touched = append(touched, h.enter(m)...)
 	}
 	for i := range writes {
 		if key, ok := keyOf(writes[i].Key); ok {
@@ -95,30 +122,30 @@ func keyOf(stored []byte) (pointKey, bool) {
 
 // compare holds what a disk has against what another had after the same commands.
 func (e *effects) compare(host int, key pointKey, value string) *Violation {
-	at := version{key, e.hosts[host].at(key)}
+	at := version{key, e.at(host).at(key)}
 	first, seen := e.values[at]
 	switch {
 	case !seen && at.at.count == 0 && value != absent:
 		return found("durability", "r%d has %q=%q on its disk, and no mark of a command that may write it",
-			e.members.Voters[host], key.key, value)
+			replicaOf(host), key.key, value)
 	case !seen:
 		e.values[at] = saved{host, value}
 	case first.value != value:
 		return found("durability", "r%d has %q=%q on its disk, r%d has %q after the same %d commands that may write it",
-			e.members.Voters[host], key.key, value, e.members.Voters[first.host], first.value, at.at.count)
+			replicaOf(host), key.key, value, replicaOf(first.host), first.value, at.at.count)
 	}
 	return nil
 }
 
 // restart takes what a disk holds after a crash: its marks, in their order, and every key.
 func (e *effects) restart(host int, marks []mark, state map[pointKey]string) *Violation {
-	h := newHostEffects(e.members)
-	e.hosts[host] = h
+	h := e.at(host)
+	*h = *newHostEffects(h.members, h.before)
 	for _, m := range marks {
 		if h.marked[m.id] {
-			return found("once", "the log of r%d marks %v as executed twice", e.members.Voters[host], m.id)
+			return found("once", "the log of r%d marks %v as executed twice", replicaOf(host), m.id)
 		}
-		h.enter(e.members, m)
+		h.enter(m)
 	}
 	for key := range h.keys {
 		if _, exists := state[key]; !exists {
@@ -136,11 +163,11 @@ func (e *effects) restart(host int, marks []mark, state map[pointKey]string) *Vi
 }
 
 // enter counts a mark, and returns the keys whose value it may change.
-func (h *hostEffects) enter(members epaxos.Membership, m mark) []pointKey {
+func (h *hostEffects) enter(m mark) []pointKey {
 	h.marked[m.id] = true
 	h.order = append(h.order, m.id)
-	if column, votes := members.Column(m.id.Replica); votes {
-		for h.marked[members.ID(column, h.prefix[column]+1)] {
+	if column, votes := h.members.Column(m.id.Replica); votes {
+		for h.marked[h.members.ID(column, h.prefix[column]+1)] {
 			h.prefix[column]++
 		}
 	}

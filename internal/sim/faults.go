@@ -8,9 +8,10 @@ import (
 // trouble is a fault of the plan on its way.
 type trouble struct {
 	Fault
-	index int
-	hit   bool // it did something
-	skip  int  // chances it lets pass
+	index  int
+	hit    bool   // it did something
+	skip   int    // chances it lets pass
+	struck uint64 // hosts, of an ambush
 }
 
 // scheduleFaults puts the plan, as far as it is kept, on the agenda.
@@ -55,7 +56,7 @@ func (w *world) begin(t *trouble) {
 	}
 	w.strike(t)
 	lasts := t.For
-	if t.Kind <= FailedSync {
+	if t.mortal() {
 		lasts += patience // its For is how long the replica is away once it has died
 	}
 	w.after(lasts, func() {
@@ -74,6 +75,15 @@ func (w *world) strike(t *trouble) {
 		if h.armed == nil { // one that lies in wait keeps its place
 			h.armed = t
 		}
+	case CrashSwitch, CrashInstall, CrashSource:
+		t.skip = int(t.Level * 3)
+		w.ambushes = append(w.ambushes, t)
+	case AddVoter, AddLearner, Promote, Remove, Replace, Requorum, Race, Row:
+		w.change(t)
+	case CrashAll:
+		w.crashAll(t)
+	case Wipe:
+		w.wipe(t)
 	case FullDisk:
 		h.full = t
 		h.disk.memory.Full(true)
@@ -101,7 +111,7 @@ func (w *world) strike(t *trouble) {
 func (w *world) kill(t *trouble) {
 	h := w.hosts[t.A]
 	mortal := t.Kind == CrashForever || t.Kind == BitFlip
-	if h.node == nil || mortal && w.report.Gone+w.condemned >= w.members.F {
+	if h.node == nil || mortal && !w.mayLose(t.A) {
 		return
 	}
 	switch t.Kind {
@@ -127,7 +137,6 @@ func (w *world) flip(t *trouble) {
 	if usage.GroupLast < usage.GroupFirst || usage.GroupLast == 0 {
 		return
 	}
-	w.condemned++
 	w.crash(t.A, death{back: t.For})
 	h.flipped = t
 	groups := usage.GroupLast - usage.GroupFirst + 1
@@ -154,19 +163,20 @@ func (w *world) cease(t *trouble) {
 	gone := func(other *trouble) bool { return other == t }
 	w.weather = slices.DeleteFunc(w.weather, gone)
 	w.doubts = slices.DeleteFunc(w.doubts, gone)
+	w.ambushes = slices.DeleteFunc(w.ambushes, gone)
 }
 
 // heal ends all faults and starts what is down and can come back.
 func (w *world) heal() {
-	w.faults = false
+	w.faults, w.healed = false, w.now
 	w.note(noteHeal, 0, nil)
 	w.tracef("healed")
-	w.weather, w.doubts = nil, nil
+	w.weather, w.doubts, w.ambushes = nil, nil, nil
 	for i, h := range w.hosts {
 		h.pausedUntil, h.armed, h.slow, h.slowSync, h.full = 0, nil, nil, nil, nil
 		h.clock.turn(w.now, 1)
 		h.disk.memory.Full(false)
-		if h.node == nil && !h.gone {
+		if h.node == nil && !h.gone && h.life > 0 {
 			w.start(i)
 		}
 	}

@@ -18,7 +18,7 @@ func (c *checker) forgets(host int) *Violation {
 		half[column] /= 2
 	}
 	half.Raise(h.core.Watermarks().Truncated) // it has let go of that much already
-	commands := c.visible.all
+	commands := c.newest().visible.all
 	var before [][]epaxos.Position
 	for _, d := range commands {
 		before = append(before, h.index.Above(d.Command.Footprint, half))
@@ -41,7 +41,7 @@ func (c *checker) forgets(host int) *Violation {
 	if n := h.index.Len(); n > 0 || len(h.index.Above(everything, nil)) > 0 {
 		return found("boundedness", "r%d has forgotten all it has executed, and its index holds %d keys", c.name(host), n)
 	}
-	graph := execution.NewGraph(c.w.members)
+	graph := execution.NewGraph(c.newest().members)
 	graph.RestorePrefix(executed)
 	for _, d := range commands {
 		graph.Learn(d.ID, d.Command)

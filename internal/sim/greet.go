@@ -33,14 +33,15 @@ const (
 // disturbs takes a message of a cluster that may be at rest. Answers may come late, since what they answer
 // may have been late; but nobody has anything to ask any more.
 func (c *checker) disturbs(e epaxos.Envelope) {
-	if !c.resting {
-		return
+	newest := c.newest().members.Epoch
+	if !c.resting || !c.votes(hostOf(e.From), newest) || !c.votes(hostOf(e.To), newest) {
+		return // to who was removed and has not heard of it, nobody answers
 	}
 	switch e.Message.(type) {
 	case epaxos.PreAccept, epaxos.Accept, epaxos.Recover, epaxos.Validate, epaxos.Waiting, epaxos.Fetch, epaxos.TryRecover:
 		// A PreAccept that was very late may have made an instance of a dead replica known just now.
 		if c.w.unfinished() == "" {
-			c.w.violated("boundedness", "all is decided and executed, and still %s", c.w.members.FormatEnvelope(e))
+			c.w.violated("boundedness", "all is decided and executed, and still %s", c.format(e))
 		}
 	}
 }
@@ -58,8 +59,8 @@ func (w *world) rest() {
 		w.runUntil(w.now + restGrace)
 	}
 	for i, h := range w.hosts {
-		if w.err == nil && !h.gone && !h.core.Quiet() {
-			w.violated("boundedness", "r%d is not quiet: %+v", w.members.Voters[i], h.core.Stats())
+		if w.err == nil && w.serves(i) && !h.core.Quiet() {
+			w.violated("boundedness", "r%d is not quiet: %+v", replicaOf(i), h.core.Stats())
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/deps"
@@ -16,15 +17,18 @@ import (
 // host is a replica through all its lives.
 type host struct {
 	disk  *disk
-	node  *node.Node // nil while it is down
+	told  wire.Members // whom it knows while it has no state
+	node  *node.Node   // nil while it is down
 	life  int
-	core  *epaxos.Replica
+	core  *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none
 	order *watchedOrder
 	index *deps.Index
 	rand  *rand.Rand
 	gone  bool            // it never comes back
-	heard []time.Duration // by column, when by its own clock it last heard of a peer
+	heard []time.Duration // by host, when by its own clock it last heard of a peer
 	calls map[epaxos.ProposalID]*operation
+	asked map[epaxos.ProposalID]*change
+	given map[epaxos.ProposalID]bool // up by those who had asked
 	clock clock
 
 	pausedUntil time.Duration
@@ -33,6 +37,8 @@ type host struct {
 	turnDue     bool     // a slow replica has a turn on the agenda
 
 	armed    *trouble // how it dies at the next boundary
+	dying    *trouble // of an ambush
+	wiped    *trouble // its disk was emptied
 	again    *trouble // how it dies after its next start
 	flipped  *trouble // what its next start has to notice
 	full     *trouble
@@ -43,8 +49,35 @@ type host struct {
 func (w *world) newHost(i int) *host {
 	return &host{
 		disk: newDisk(storage.NewMemory(storage.MemoryOptions{})), rand: stream(w.options.Seed, streamHost, i),
-		clock: clock{rate: 1},
+		clock: clock{rate: 1}, told: w.firstMembers(),
 	}
+}
+
+// firstMembers are those of the first epoch.
+func (w *world) firstMembers() wire.Members {
+	members := wire.Members{Epoch: 1, F: w.members.F, E: w.members.E, Format: wire.Format}
+	for j, voter := range w.members.Voters {
+		members.Voters = append(members.Voters, wire.Member{Replica: voter, Incarnation: incarnation(j)})
+		members.NextReplica = max(members.NextReplica, voter+1)
+	}
+	return members
+}
+
+// role is what a host is in the epoch that it is in; 0 while it is down.
+func (h *host) role() node.Role {
+	if h.node == nil {
+		return 0
+	}
+	_, role := h.node.Members()
+	return role
+}
+
+// votes reports whether a host runs and votes in its epoch.
+func (h *host) votes() bool { return h.role() == node.Voter }
+
+// serves reports whether a host runs and votes in the newest epoch that there is.
+func (w *world) serves(i int) bool {
+	return w.hosts[i].votes() && w.check.epochs[i] == w.check.newest().members.Epoch
 }
 
 const helloInterval = 300 * time.Millisecond
@@ -55,40 +88,39 @@ const smallCache = 200
 // start begins a life of a replica on what its disk holds.
 func (w *world) start(i int) {
 	h := w.hosts[i]
-	id := w.members.Voters[i]
+	id := replicaOf(i)
 	h.life++
-	h.calls = map[epaxos.ProposalID]*operation{}
+	h.calls, h.asked = map[epaxos.ProposalID]*operation{}, map[epaxos.ProposalID]*change{}
 	h.held, h.backlog, h.turnDue = false, nil, false
 	h.clock.read, h.clock.since = 0, w.now // a process counts from its start
 	h.heard = make([]time.Duration, len(w.hosts))
+	h.given = map[epaxos.ProposalID]bool{}
+	h.core, h.index = nil, nil
+	w.lieInWait(i)
 	w.note(noteStart, i, nil)
 	w.tracef("start of r%d", id)
-	members := wire.Members{Epoch: 1, F: w.members.F, E: w.members.E, Format: wire.Format}
-	for j, voter := range w.members.Voters {
-		members.Voters = append(members.Voters, wire.Member{Replica: voter, Incarnation: incarnation(j)})
-		members.NextReplica = max(members.NextReplica, voter+1)
-	}
-	w.check.started(i, w.setup.limits)
 	order := &watchedOrder{w: w, host: i}
 	h.order = order
 	var err error
 	h.node, err = node.New(node.Config{
-		ID: id, Incarnation: incarnation(i), Cluster: [16]byte{1}, Members: members,
+		ID: id, Incarnation: incarnation(i), Cluster: [16]byte{1}, Members: h.told,
 		NewCore: func(m epaxos.Membership) (node.Core, error) {
+			w.tally(h) // of the epoch before
+			w.check.begins(i, m)
 			h.index = deps.New(m.N())
 			core, err := epaxos.New(epaxos.Config{
-				ID: id, Membership: m, Index: h.index, Rand: stream(w.options.Seed, streamHost, h.life<<8|i),
+				ID: id, Membership: m, Index: h.index, Rand: stream(w.options.Seed, streamHost, coreStream(m.Epoch, h.life, i)),
 				Limits: w.setup.limits, Timing: w.setup.timing,
 			})
 			h.core = core
 			return core, err
 		},
 		NewOrderer: func(m epaxos.Membership) node.Orderer {
-			order.Graph = execution.NewGraph(m)
+			order.Graph, order.epoch, order.next = execution.NewGraph(m), m.Epoch, nil
 			return order
 		},
 		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: w.setup.writeBack, Trace: w.tracer(),
-		Compaction: w.setup.compaction,
+		Compaction: w.setup.compaction, Transfer: w.setup.transfer,
 	})
 	if w.refused(i, err) {
 		return
@@ -104,19 +136,23 @@ func (w *world) start(i int) {
 	}
 }
 
+// coreStream is the same for the first epoch as when there was none.
+func coreStream(e epaxos.Epoch, life, host int) int { return int(e-1)<<32 | life<<8 | host } //nolint:gosec // small
+
 func incarnation(host int) uint64 { return uint64(1000 + host) } //nolint:gosec // small
 
 // refused handles a start that fails. On a changed log it has to, and the replica stays away.
 func (w *world) refused(i int, err error) bool {
-	h, id := w.hosts[i], w.members.Voters[i]
+	h, id := w.hosts[i], replicaOf(i)
 	switch {
 	case err == nil && h.flipped == nil:
 		return false
 	case err == nil:
 		w.violated("integrity", "r%d starts on a log with a changed group", id)
+	case h.dying != nil && errors.Is(err, errCrash):
+		w.stopped(i, err)
 	case h.flipped != nil && errors.Is(err, storage.ErrDamaged):
 		h.node, h.core = nil, nil
-		w.condemned--
 		w.bury(i, err.Error())
 		w.happened(h.flipped)
 	default:
@@ -141,7 +177,7 @@ func (w *world) dieYoung(i int, t *trouble) {
 func (w *world) bury(i int, why string) {
 	w.hosts[i].gone = true
 	w.report.Gone++
-	w.tracef("r%d is gone: %s", w.members.Voters[i], why)
+	w.tracef("r%d is gone: %s", replicaOf(i), why)
 }
 
 // local is the time that a host's node is told.
@@ -180,10 +216,10 @@ func (w *world) ticked(i, life int) {
 		return
 	}
 	now := w.local(i)
-	for j, id := range w.members.Voters {
-		if j != i {
+	for _, m := range h.node.Known() {
+		if j := hostOf(m.Replica); j != i {
 			doubted := len(w.doubts) > 0 && w.doubted(i, j)
-			h.node.Suspect(now, id, doubted || now-h.heard[j] >= w.setup.suspectAfter)
+			h.node.Suspect(now, m.Replica, doubted || now-h.heard[j] >= w.setup.suspectAfter)
 		}
 	}
 	h.node.Tick(now)
@@ -198,8 +234,8 @@ func (w *world) greet(i, life int) {
 	if !w.awake(i, life, func() { w.greet(i, life) }) {
 		return
 	}
-	for j := range w.hosts {
-		if j != i {
+	for _, m := range h.node.Known() {
+		if j := hostOf(m.Replica); j != i {
 			w.hello(i, j, true)
 		}
 	}
@@ -213,7 +249,7 @@ func (w *world) greet(i, life int) {
 // hello carries one hello; the first of a pair is answered.
 func (w *world) hello(from, to int, answer bool) {
 	h := w.hosts[from]
-	said := h.node.Hello(w.members.Voters[to])
+	said := h.node.Hello(replicaOf(to))
 	w.check.greets(from, to, &said)
 	body := wire.AppendHello(nil, said)
 	w.network.carry(parcel{from: from, to: to, arrive: func() {
@@ -226,7 +262,7 @@ func (w *world) hello(from, to int, answer bool) {
 			err = target.node.Greet(w.local(to), hello)
 		}
 		if err != nil {
-			w.violated("integrity", "r%d refuses the hello of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
+			w.refusedHello(from, to, err)
 			return
 		}
 		target.heard[from] = w.local(to)
@@ -236,6 +272,21 @@ func (w *world) hello(from, to int, answer bool) {
 	}})
 }
 
+// refusedHello handles a hello that is not taken: only strangers may be turned away.
+func (w *world) refusedHello(from, to int, err error) {
+	if errors.Is(err, node.ErrForgot) && w.hosts[to].wiped != nil {
+		w.crash(to, death{back: -1})
+		w.bury(to, err.Error())
+		return
+	}
+	stranger := func(m wire.Member) bool { return m.Replica == replicaOf(from) }
+	if !slices.ContainsFunc(w.hosts[to].node.Known(), stranger) {
+		w.report.Strangers++
+		return
+	}
+	w.violated("integrity", "r%d refuses the hello of r%d: %v", replicaOf(to), replicaOf(from), err)
+}
+
 func (w *world) deliver(from, to int, body []byte) {
 	h := w.hosts[to]
 	if !w.awake(to, h.life, func() { w.deliver(from, to, body) }) {
@@ -243,12 +294,12 @@ func (w *world) deliver(from, to int, body []byte) {
 	}
 	header, messages, err := wire.DecodeFrame(body)
 	if err != nil {
-		w.violated("integrity", "r%d cannot decode a frame of r%d: %v", w.members.Voters[to], w.members.Voters[from], err)
+		w.violated("integrity", "r%d cannot decode a frame of r%d: %v", replicaOf(to), replicaOf(from), err)
 		return
 	}
 	now := w.local(to)
 	h.heard[from] = now
-	h.node.Deliver(now, w.members.Voters[from], header, messages)
+	h.node.Deliver(now, replicaOf(from), header, messages)
 	w.harass(from, to, header, messages)
 	if h.rand.IntN(10) < 7 { // else the next input shares the turn
 		w.turn(to)

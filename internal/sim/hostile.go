@@ -17,37 +17,47 @@ const harassed = 64
 // harass gives a replica garbled copies of messages that it has got.
 func (w *world) harass(from, to int, header wire.FrameHeader, messages []epaxos.Message) {
 	h := w.hosts[to]
-	if w.options.Seed%4 != 0 || h.rand.IntN(harassed) > 0 || !h.node.Admitted() || h.node.NoRoom() != nil {
+	if w.options.Seed%4 != 0 || h.rand.IntN(harassed) > 0 || !h.node.Admitted() || h.node.NoRoom() != nil ||
+		!w.serves(to) {
 		return
 	}
-	sender := w.members.Voters[from]
+	sender, members := replicaOf(from), h.core.Membership()
 	for _, m := range messages {
+		if epaxos.EpochOf(m) != members.Epoch {
+			continue
+		}
 		floor := h.core.Watermarks().Truncated
-		garbled := slices.DeleteFunc(w.garble(m), func(m epaxos.Message) bool {
+		garbled := slices.DeleteFunc(garbler{members}.garble(m), func(m epaxos.Message) bool {
 			id := epaxos.InstanceOf(m) // what is said of a forgotten instance is not looked at (rule K6)
-			column, votes := w.members.Column(id.Replica)
-			return votes && id.Epoch == w.members.Epoch && id.Slot > 0 && floor.Covers(column, id.Slot)
+			column, votes := members.Column(id.Replica)
+			return votes && id.Epoch == members.Epoch && id.Slot > 0 && floor.Covers(column, id.Slot)
 		})
 		before := h.core.Stats().Malformed
 		h.node.Deliver(w.local(to), sender, header, garbled)
-		if n := h.core.Stats().Malformed - before; n != uint64(len(garbled)) {
-			w.violated("integrity", "r%d takes %d of %d garbled copies of %s from r%d", w.members.Voters[to],
-				uint64(len(garbled))-n, len(garbled), w.members.FormatMessage(m), sender)
+		own := slices.DeleteFunc(garbled, func(m epaxos.Message) bool {
+			return m != nil && epaxos.EpochOf(m) > members.Epoch // the node drops what its core could not judge
+		})
+		if n := h.core.Stats().Malformed - before; n != uint64(len(own)) {
+			w.violated("integrity", "r%d takes %d of %d garbled copies of %s from r%d", replicaOf(to),
+				uint64(len(own))-n, len(own), members.FormatMessage(m), sender)
 			return
 		}
 	}
 }
 
+// garbler makes copies of messages of one epoch.
+type garbler struct{ members epaxos.Membership }
+
 // garble returns copies of a message, each wrong in one way.
-func (w *world) garble(message epaxos.Message) []epaxos.Message {
+func (g garbler) garble(message epaxos.Message) []epaxos.Message {
 	switch m := message.(type) {
 	case epaxos.PreAccept:
-		return w.garblePreAccept(m)
+		return g.garblePreAccept(m)
 	case epaxos.PreAcceptReply:
 		return append(variants(m, m.ID, func(m *epaxos.PreAcceptReply) *epaxos.InstanceID { return &m.ID }),
 			epaxos.PreAcceptReply{ID: m.ID, Deps: cut(m.Deps)})
 	case epaxos.Accept:
-		return w.garbleAccept(m)
+		return g.garbleAccept(m)
 	case epaxos.AcceptReply:
 		return variants(m, m.ID, func(m *epaxos.AcceptReply) *epaxos.InstanceID { return &m.ID })
 	case epaxos.Commit:
@@ -55,18 +65,18 @@ func (w *world) garble(message epaxos.Message) []epaxos.Message {
 			epaxos.Commit{ID: m.ID, Ballot: m.Ballot, Value: m.Value, Deps: cut(m.Deps)})
 	case epaxos.Recover:
 		return append(variants(m, m.ID, func(m *epaxos.Recover) *epaxos.InstanceID { return &m.ID }),
-			epaxos.Recover{ID: m.ID}, epaxos.Recover{ID: m.ID, Ballot: w.stolen(m.Ballot)})
+			epaxos.Recover{ID: m.ID}, epaxos.Recover{ID: m.ID, Ballot: g.stolen(m.Ballot)})
 	case epaxos.RecoverReply:
-		return w.garbleReport(m)
+		return g.garbleReport(m)
 	case epaxos.Validate:
-		return w.garbleValidate(m)
+		return g.garbleValidate(m)
 	case epaxos.ValidateReply:
 		stranger := epaxos.Conflict{ID: epaxos.InstanceID{Epoch: m.ID.Epoch, Replica: math.MaxUint32, Slot: 1}}
 		return append(variants(m, m.ID, func(m *epaxos.ValidateReply) *epaxos.InstanceID { return &m.ID }),
 			epaxos.ValidateReply{ID: m.ID, Ballot: m.Ballot, Conflicts: []epaxos.Conflict{stranger}})
 	case epaxos.Waiting:
 		return append(variants(m, m.ID, func(m *epaxos.Waiting) *epaxos.InstanceID { return &m.ID }),
-			epaxos.Waiting{ID: m.ID, Count: -1}, epaxos.Waiting{ID: m.ID, Count: w.members.N() + 1})
+			epaxos.Waiting{ID: m.ID, Count: -1}, epaxos.Waiting{ID: m.ID, Count: g.members.N() + 1})
 	case epaxos.Refusal:
 		return append(variants(m, m.ID, func(m *epaxos.Refusal) *epaxos.InstanceID { return &m.ID }),
 			epaxos.Refusal{ID: m.ID, Promised: epaxos.Ballot{Number: math.MaxUint64, Replica: 1}})
@@ -82,8 +92,9 @@ func (w *world) garble(message epaxos.Message) []epaxos.Message {
 	case epaxos.Fetch:
 		return []epaxos.Message{epaxos.Fetch{IDs: make([]epaxos.InstanceID, 1<<10)}}
 	case epaxos.TryRecover:
-		return []epaxos.Message{epaxos.TryRecover{IDs: make([]epaxos.InstanceID, 1<<10)},
-			epaxos.TryRecover{IDs: []epaxos.InstanceID{{Epoch: 1, Replica: math.MaxUint32, Slot: 1}}}}
+		return []epaxos.Message{
+			epaxos.TryRecover{IDs: make([]epaxos.InstanceID, 1<<10)},
+			epaxos.TryRecover{IDs: []epaxos.InstanceID{{Epoch: g.members.Epoch, Replica: math.MaxUint32, Slot: 1}}}}
 	default:
 		return nil
 	}
@@ -109,41 +120,41 @@ func variants[M epaxos.Message](m M, id epaxos.InstanceID, of func(*M) *epaxos.I
 func cut(d epaxos.Dependencies) epaxos.Dependencies { return d[:max(len(d), 1)-1] }
 
 // stolen is a ballot of somebody else: of nobody who votes.
-func (w *world) stolen(b epaxos.Ballot) epaxos.Ballot {
+func (g garbler) stolen(b epaxos.Ballot) epaxos.Ballot {
 	return epaxos.Ballot{Number: b.Number + 1, Replica: math.MaxUint32}
 }
 
 // own is the same vector with the slot itself in the column of the instance.
-func (w *world) own(id epaxos.InstanceID, d epaxos.Dependencies) epaxos.Dependencies {
+func (g garbler) own(id epaxos.InstanceID, d epaxos.Dependencies) epaxos.Dependencies {
 	circular := d.Clone()
-	if column, votes := w.members.Column(id.Replica); votes && column < len(circular) {
+	if column, votes := g.members.Column(id.Replica); votes && column < len(circular) {
 		circular[column] = id.Slot
 	}
 	return circular
 }
 
-func (w *world) garblePreAccept(m epaxos.PreAccept) []epaxos.Message {
+func (g garbler) garblePreAccept(m epaxos.PreAccept) []epaxos.Message {
 	all := variants(m, m.ID, func(m *epaxos.PreAccept) *epaxos.InstanceID { return &m.ID })
 	foreign := m
-	foreign.ID.Replica = w.members.Voters[0]
+	foreign.ID.Replica = g.members.Voters[0]
 	if m.ID.Replica == foreign.ID.Replica {
-		foreign.ID.Replica = w.members.Voters[w.members.N()-1]
+		foreign.ID.Replica = g.members.Voters[g.members.N()-1]
 	}
 	return append(all, foreign, epaxos.PreAccept{ID: m.ID, Initial: m.Initial},
 		epaxos.PreAccept{ID: m.ID, Command: m.Command, Initial: cut(m.Initial)},
-		epaxos.PreAccept{ID: m.ID, Command: m.Command, Initial: w.own(m.ID, m.Initial)})
+		epaxos.PreAccept{ID: m.ID, Command: m.Command, Initial: g.own(m.ID, m.Initial)})
 }
 
-func (w *world) garbleAccept(m epaxos.Accept) []epaxos.Message {
+func (g garbler) garbleAccept(m epaxos.Accept) []epaxos.Message {
 	all := variants(m, m.ID, func(m *epaxos.Accept) *epaxos.InstanceID { return &m.ID })
 	short, stolen, known := m, m, m
 	short.Deps = cut(m.Deps)
-	stolen.Ballot = w.stolen(m.Ballot)
+	stolen.Ballot = g.stolen(m.Ballot)
 	known.Value = epaxos.Value{Kind: epaxos.Known}
 	return append(all, short, stolen, known)
 }
 
-func (w *world) garbleReport(m epaxos.RecoverReply) []epaxos.Message {
+func (g garbler) garbleReport(m epaxos.RecoverReply) []epaxos.Message {
 	all := variants(m, m.ID, func(m *epaxos.RecoverReply) *epaxos.InstanceID { return &m.ID })
 	if m.Initial != nil {
 		short := m
@@ -159,13 +170,13 @@ func (w *world) garbleReport(m epaxos.RecoverReply) []epaxos.Message {
 	return all
 }
 
-func (w *world) garbleValidate(m epaxos.Validate) []epaxos.Message {
+func (g garbler) garbleValidate(m epaxos.Validate) []epaxos.Message {
 	all := variants(m, m.ID, func(m *epaxos.Validate) *epaxos.InstanceID { return &m.ID })
 	empty, first, stolen, short, circular := m, m, m, m, m
 	empty.Command = nil
 	first.Ballot = epaxos.Ballot{}
-	stolen.Ballot = w.stolen(m.Ballot)
+	stolen.Ballot = g.stolen(m.Ballot)
 	short.Initial = cut(m.Initial)
-	circular.Initial = w.own(m.ID, m.Initial)
+	circular.Initial = g.own(m.ID, m.Initial)
 	return append(all, empty, first, stolen, short, circular)
 }

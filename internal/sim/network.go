@@ -27,7 +27,7 @@ type link struct {
 
 func (n *network) init(w *world) {
 	n.w = w
-	size := len(w.members.Voters)
+	size := w.setup.machines
 	for from := range size {
 		row := make([]link, size)
 		for to := range row {
@@ -77,12 +77,11 @@ func (n *network) carry(p parcel) {
 func (n *network) send(from int, group uint64, messages []epaxos.Envelope) {
 	if n.w.options.script != nil {
 		messages = slices.DeleteFunc(slices.Clone(messages), func(e epaxos.Envelope) bool {
-			to, _ := n.w.members.Column(e.To)
-			return n.w.options.script(from, to, e.Message)
+			return n.w.options.script(from, hostOf(e.To), e.Message)
 		})
 	}
 	for i := 0; i < len(messages); {
-		to, _ := n.w.members.Column(messages[i].To)
+		to := hostOf(messages[i].To)
 		l := &n.links[from][to]
 		p := parcel{from: from, to: to}
 		alone := n.w.delays(from, to, messages[i].Message)
@@ -123,7 +122,10 @@ const (
 	typeValidateReply
 	typeWaiting
 	typeGossip
-	messageTypes
+	messageTypes // all before are of the protocol of one epoch
+	typeEnded
+	typeStateRequest
+	typeStateChunk
 )
 
 func typeOf(m epaxos.Message) messageType {
@@ -150,6 +152,12 @@ func typeOf(m epaxos.Message) messageType {
 		return typeWaiting
 	case epaxos.Gossip:
 		return typeGossip
+	case epaxos.Ended:
+		return typeEnded
+	case epaxos.StateRequest:
+		return typeStateRequest
+	case epaxos.StateChunk:
+		return typeStateChunk
 	default:
 		return typeOther
 	}

@@ -4,7 +4,7 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 )
 
-// orders checks that any two interfering commands execute in the same order on all replicas in all
+// orders checks that any two interfering commands of an epoch execute in the same order on all replicas in all
 // lives, the moment that one of them executes. It does not look at results: what commutes may be
 // exchanged, what does not may not, even where nobody could tell the difference.
 //
@@ -12,7 +12,6 @@ import (
 // did where it executed first. Which these were is kept as a sum of hashes, so that a comparison costs
 // no more than the command has keys. Two different sets of one sum take 2^32 comparisons to be likely.
 type orders struct {
-	members  epaxos.Membership
 	standing map[epaxos.InstanceID]standing
 	commands map[epaxos.InstanceID]*epaxos.Command
 	hosts    []*hostOrder
@@ -44,6 +43,8 @@ type hostOrder struct {
 	keys map[pointKey]*[epaxos.Everything]digest // executed point accesses, by mode
 	wide []placed                                // executed accesses that are wide
 	all  []placed                                // all executed accesses
+
+	ended epaxos.InstanceID // the Reconfigure that it executed last of all
 }
 
 // placed is an executed access.
@@ -52,14 +53,19 @@ type placed struct {
 	one    digest
 }
 
-func newOrders(m epaxos.Membership) *orders {
+func newOrders() *orders {
 	o := &orders{
-		members: m, standing: map[epaxos.InstanceID]standing{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
-	}
-	for range m.Voters {
-		o.hosts = append(o.hosts, newHostOrder())
+		standing: map[epaxos.InstanceID]standing{}, commands: map[epaxos.InstanceID]*epaxos.Command{},
 	}
 	return o
+}
+
+// at is what a replica has executed in the epoch.
+func (o *orders) at(host int) *hostOrder {
+	for host >= len(o.hosts) {
+		o.hosts = append(o.hosts, newHostOrder())
+	}
+	return o.hosts[host]
 }
 
 func newHostOrder() *hostOrder {
@@ -68,9 +74,9 @@ func newHostOrder() *hostOrder {
 
 // executed takes a command in its place.
 func (o *orders) executed(host int, id epaxos.InstanceID, command *epaxos.Command) *Violation {
-	h := o.hosts[host]
+	h := o.at(host)
 	if h.done[id] {
-		return found("once", "r%d executes %v again", o.members.Voters[host], id)
+		return found("once", "r%d executes %v again", replicaOf(host), id)
 	}
 	before := h.interfering(command.Footprint)
 	h.enter(id, command)
@@ -102,11 +108,11 @@ func (o *orders) explain(host int, id epaxos.InstanceID, first standing) *Violat
 		}
 		return epaxos.InstanceID{}, false
 	}
-	here, at := o.members.Voters[host], o.members.Voters[first.host]
-	if other, extra := missing(o.hosts[host].log, there); extra {
+	here, at := replicaOf(host), replicaOf(first.host)
+	if other, extra := missing(o.at(host).log, there); extra {
 		return found("order", "r%d executes %v before %v, r%d has not", here, other, id, at)
 	}
-	if other, lacks := missing(first.log, o.hosts[host].done); lacks {
+	if other, lacks := missing(first.log, o.at(host).done); lacks {
 		return found("order", "r%d executes %v before %v, r%d has not", at, other, id, here)
 	}
 	return found("order", "r%d executes other commands before %v than r%d did", here, id, at)
@@ -114,8 +120,8 @@ func (o *orders) explain(host int, id epaxos.InstanceID, first standing) *Violat
 
 // restart takes a replica back to what its disk says was executed, in the order of the marks.
 func (o *orders) restart(host int, durable []epaxos.InstanceID) {
-	h := newHostOrder()
-	o.hosts[host] = h
+	h := o.at(host)
+	*h = *newHostOrder()
 	for _, id := range durable {
 		if command := o.commands[id]; command != nil {
 			h.enter(id, command)

@@ -42,6 +42,23 @@ const (
 	Duplication                      // frames come twice, the second late
 	Reordering                       // frames overtake each other
 	Rush                             // no fault: requests for one key meet at two replicas
+
+	// What happens only in runs with epochs.
+
+	AddVoter     // no faults, from here to Row: a machine votes that has no state yet
+	AddLearner   // a machine follows
+	Promote      // a learner votes
+	Remove       // a member leaves: one that is down, the one that proposes it, or any
+	Replace      // a machine takes the place of a member
+	Requorum     // f and e change
+	Race         // two different changes are proposed at two replicas at about the same time
+	Row          // several changes in a row
+	CrashSwitch  // around the group that begins an epoch: not written, written and not synced, synced
+	CrashInstall // in the middle of taking over a state, or when it takes effect
+	CrashSource  // of a replica that hands a part of its state over
+	CrashAll     // of all at once
+	Wipe         // a crashed replica that has not voted comes back with an empty disk
+	LostType     // messages of one type are lost
 	faultKinds
 )
 
@@ -51,6 +68,8 @@ var faultNames = [faultKinds]string{
 	"clock-jump", "clock-rate", "wrong-suspicion", "twin-suspicion", "cut-one-way", "cut-both-ways", "star", "partition",
 	"slow-link", "slow-type", "split-knowledge", "loss", "duplication", "reordering",
 	"rush",
+	"add-voter", "add-learner", "promote", "remove", "replace", "requorum", "race", "row",
+	"crash-switch", "crash-install", "crash-source", "crash-all", "wipe", "lost-type",
 }
 
 // String is the fault's name in traces and coverage.
@@ -83,8 +102,20 @@ type planner struct {
 	faults   []Fault
 }
 
-// drawPlan returns all faults of a run, in no order.
+// drawPlan returns all faults of a run, in no order: those of its first epoch as if there were no other, then
+// those of the changes.
 func drawPlan(o Options, s *setup) []Fault {
+	plan := drawUsual(o, s)
+	if !s.epochs {
+		return plan
+	}
+	p := &planner{rand: stream(o.Seed, streamEpochs, 1), replicas: s.machines, spare: s.members.F, end: o.Faults}
+	p.trip = 2*(s.far+s.jitter) + 40*time.Millisecond
+	p.epochs()
+	return append(plan, p.faults...)
+}
+
+func drawUsual(o Options, s *setup) []Fault {
 	p := &planner{rand: stream(o.Seed, streamPlan, 0), replicas: o.Replicas, spare: s.members.F, end: o.Faults}
 	p.trip = 2*(s.far+s.jitter) + 40*time.Millisecond
 	if s.profile == recovery && o.Replicas > 1 {

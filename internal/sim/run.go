@@ -32,7 +32,7 @@ func (w *world) play() {
 			w.violated("integrity", "panic: %v\n%s", why, debug.Stack())
 		}
 	}()
-	for i := range w.hosts {
+	for i := range w.members.Voters {
 		w.start(i)
 	}
 	w.startClients()
@@ -52,6 +52,7 @@ func (w *world) settle() {
 // untilDone lets time pass until all is done.
 func (w *world) untilDone() {
 	for deadline := w.now + progressBound; w.err == nil && w.unfinished() != ""; {
+		w.abandon()
 		if w.now > deadline {
 			w.violated("progress", "%s", w.unfinished())
 		}
@@ -67,7 +68,7 @@ func newWorld(o Options) *world {
 		w.members.F, w.members.E, w.options.Commands, w.options.Faults)
 	w.check.init(w)
 	w.network.init(w)
-	for i := range w.members.Voters {
+	for i := range w.setup.machines {
 		w.hosts = append(w.hosts, w.newHost(i))
 		w.check.crashed(i, w.hosts[i].disk)
 	}

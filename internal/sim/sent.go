@@ -1,34 +1,91 @@
 package sim
 
-import "github.com/264bc8cf/epaxos/epaxos"
+import (
+	"slices"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
 
 // sent takes the messages of a turn, just before they leave: whatever they let others count on is on the
 // sender's disk (durability, docs/protocol.md, rules S1 to S3 and S8), a quorum stands behind what they
 // propose (commit-votes), and what they tell as decided is decided so (agreement).
 func (c *checker) sent(host int, messages []epaxos.Envelope) {
-	if len(messages) > 0 && !c.w.hosts[host].node.Admitted() {
-		c.w.violated("durability", "r%d is on probation and sends %s", c.name(host),
-			c.w.members.FormatEnvelope(messages[0]))
-	}
 	for _, e := range messages {
 		c.disturbs(e)
+		if why := c.untimely(host, e.Message); why != nil {
+			c.w.violated(why.Invariant, "%s, but %s", c.format(e), why.Text)
+			return
+		}
+		if c.book(epaxos.EpochOf(e.Message)) == nil {
+			continue // it is of no epoch
+		}
 		saved := c.durable[host][epaxos.InstanceOf(e.Message)]
 		if why := c.unsupported(host, saved, e.Message); why != "" {
-			c.w.violated("durability", "%s, but %s: %s", c.w.members.FormatEnvelope(e), why,
-				c.w.members.FormatRecord(e.From, saved))
+			c.w.violated("durability", "%s, but %s: %s", c.format(e), why, c.of(saved.ID.Epoch).FormatRecord(e.From, saved))
 		}
-		c.w.stop(c.ledger.sent(host, e.Message))
+		c.w.stop(c.book(epaxos.EpochOf(e.Message)).ledger.sent(host, e.Message))
 		if m, ok := e.Message.(epaxos.Commit); ok {
 			c.told(host, &m)
 		}
 	}
 }
 
+// untimely says why a replica may not send a message at all now: on probation (rule S8), or because of the
+// epoch that its disk is in (rules M4 and M7).
+func (c *checker) untimely(host int, message epaxos.Message) *Violation {
+	disk, e := c.epochs[host], epaxos.EpochOf(message)
+	if !c.w.hosts[host].node.Admitted() {
+		if _, asks := message.(epaxos.StateRequest); !asks {
+			return found("durability", "the sender is on probation")
+		}
+	}
+	switch m := message.(type) {
+	case epaxos.Ended:
+		if m.Epoch > disk {
+			return found("durability", "its disk is in epoch %d", disk)
+		}
+		return nil
+	case epaxos.StateRequest, epaxos.StateChunk:
+		return nil
+	case epaxos.Commit, epaxos.Gossip, epaxos.Truncated:
+		if e < disk {
+			return nil // what was decided is told
+		}
+	}
+	switch {
+	case e == 0:
+		return found("integrity", "it is of no epoch")
+	case e > disk:
+		return found("durability", "its disk is in epoch %d", disk)
+	case e < disk:
+		return found("promise", "its disk is in epoch %d, so that is over", disk)
+	case !c.votes(host, e):
+		return found("commit-votes", "the sender does not vote in epoch %d", e)
+	case mixesEpochs(e, message):
+		return found("integrity", "it names instances of several epochs")
+	}
+	return nil
+}
+
+// mixesEpochs looks for an instance of another epoch. Vectors cannot name any.
+func mixesEpochs(e epaxos.Epoch, message epaxos.Message) bool {
+	foreign := func(id epaxos.InstanceID) bool { return id.Epoch != e }
+	switch m := message.(type) {
+	case epaxos.Fetch:
+		return slices.ContainsFunc(m.IDs, foreign)
+	case epaxos.TryRecover:
+		return slices.ContainsFunc(m.IDs, foreign)
+	case epaxos.ValidateReply:
+		return slices.ContainsFunc(m.Conflicts, func(c epaxos.Conflict) bool { return foreign(c.ID) })
+	}
+	return false
+}
+
 // told takes a decision that a message carries.
 func (c *checker) told(host int, m *epaxos.Commit) {
 	d := epaxos.Decision{ID: m.ID, Command: m.Value.Command, Deps: m.Deps}
 	if m.Value.Kind == epaxos.Known {
-		initial := c.ledger.initial[m.ID]
+		initial := c.book(m.ID.Epoch).ledger.initial[m.ID]
 		if initial == nil {
 			c.w.violated("commit-votes", "r%d tells that %v is decided as it was proposed, and it never was",
 				c.name(host), m.ID)
@@ -94,7 +151,8 @@ func unsupportedReport(saved *epaxos.Record, m *epaxos.RecoverReply) string {
 // unsupportedCommit is rule S2: under the optimised rules a leader tells its fast commit once that is
 // saved. Whoever else tells a decision has learnt it from a quorum, or from its leader.
 func (c *checker) unsupportedCommit(host int, saved *epaxos.Record, m *epaxos.Commit) string {
-	if m.ID.Replica != c.name(host) || !m.Ballot.IsZero() || c.w.members.Baseline() || saved.Phase == epaxos.Committed {
+	baseline := c.of(m.ID.Epoch).Baseline()
+	if m.ID.Replica != c.name(host) || !m.Ballot.IsZero() || baseline || saved.Phase == epaxos.Committed {
 		return ""
 	}
 	return unless(saved.Phase == epaxos.Accepted, "the own fast commit is not saved")

@@ -18,6 +18,7 @@ const (
 	streamHost
 	streamFault
 	streamCompaction
+	streamEpochs
 )
 
 // stream returns one of the streams of a seed.
@@ -53,6 +54,10 @@ type setup struct {
 	near, far time.Duration // bounds of what a link delays
 	jitter    time.Duration
 	ordered   bool // frames of a link do not overtake each other while it is well
+
+	epochs   bool // the membership changes
+	machines int  // replicas of the first epoch, and those that may join
+	transfer node.Transfer
 
 	clients int
 	hot     float64       // share of requests on shared keys
@@ -95,6 +100,7 @@ func (o *Options) draw() setup {
 	s.drawTiming(r)
 	s.drawLimits(r)
 	s.drawCompaction(stream(o.Seed, streamCompaction, 0))
+	s.drawEpochs(o, stream(o.Seed, streamEpochs, 0))
 	s.clients = 2 + r.IntN(8)
 	s.hot = []float64{0, 0.1, 0.5, 0.5, 1}[r.IntN(5)]
 	if s.profile == recovery {
@@ -162,6 +168,16 @@ func (s *setup) drawCompaction(r *rand.Rand) {
 	}
 	if r.IntN(2) == 0 {
 		s.timing.Gossip = between(r, 20*time.Millisecond, 100*time.Millisecond)
+	}
+}
+
+// drawEpochs draws whether there are Reconfigures, and for how many new machines.
+func (s *setup) drawEpochs(o *Options, r *rand.Rand) {
+	many, spares := r.IntN(3) == 0, 2+r.IntN(5)
+	s.machines = s.members.N()
+	if s.epochs = many && o.Epochs != EpochsOne || o.Epochs == EpochsMany; s.epochs {
+		s.machines += spares
+		s.transfer = node.Transfer{ChunkBytes: 50 + r.IntN(2000), BytesPerSecond: 1000 << r.IntN(8)}
 	}
 }
 

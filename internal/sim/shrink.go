@@ -30,6 +30,7 @@ func Shrink(options Options, found *Violation, attempts int) Shrunk {
 	if s.best.Keep == nil {
 		s.best.Keep = everyFault(s.best)
 	}
+	s.epochs()
 	s.replicas()
 	s.requests()
 	s.faults()
@@ -59,6 +60,21 @@ func (s *shrinker) try(candidate Options) bool {
 	}
 	s.best, s.found = candidate, found
 	return true
+}
+
+// epochs looks whether it takes a change of the membership at all. Its faults come last in a plan.
+func (s *shrinker) epochs() {
+	candidate := s.best
+	if setup := candidate.draw(); !setup.epochs {
+		return
+	}
+	candidate.Epochs = EpochsOne
+	all := len(everyFault(candidate))
+	candidate.Keep = slices.DeleteFunc(slices.Clone(candidate.Keep), func(i int) bool { return i >= all })
+	if s.try(candidate) {
+		return
+	}
+	s.best.Epochs = EpochsMany
 }
 
 func (s *shrinker) replicas() {
@@ -104,6 +120,12 @@ func (o Options) Replay() string {
 	}
 	if o.Commands > 0 {
 		command += fmt.Sprintf(" -commands=%d", o.Commands)
+	}
+	switch o.Epochs {
+	case EpochsMany:
+		command += " -epochs=many"
+	case EpochsOne:
+		command += " -epochs=one"
 	}
 	if o.Keep != nil {
 		command += " -keep=" + FormatKeep(o.Keep)

@@ -25,6 +25,7 @@ var (
 	all      = flag.Bool("trace", false, "with one run: print its whole trace")
 	replicas = flag.Int("replicas", 0, "voters; 0 draws them from the seed")
 	commands = flag.Int("commands", 0, "requests to answer; 0 draws them from the seed")
+	epochs   = flag.String("epochs", "", "whether the membership changes: many or one; drawn from the seed by default")
 	keep     = flag.String("keep", "", "indices of the faults of the plan to keep, as 3,7 or none; all by default")
 )
 
@@ -70,7 +71,9 @@ func TestSeeds(t *testing.T) {
 
 // one runs one seed as the flags say, for whoever wants to see it.
 func one(t *testing.T) {
-	options := sim.Options{Seed: *seed, Replicas: *replicas, Commands: *commands, Keep: kept(t), Log: *all}
+	options := sim.Options{
+		Seed: *seed, Replicas: *replicas, Commands: *commands, Keep: kept(t), Epochs: epochsOf(*epochs), Log: *all,
+	}
 	report, err := sim.Run(options)
 	if err != nil {
 		options.Log = false
@@ -80,6 +83,10 @@ func one(t *testing.T) {
 		fmt.Println(strings.Join(report.Lines, "\n"))
 	}
 	t.Logf("seed %d, fingerprint %016x: %v", *seed, report.Trace, report)
+}
+
+func epochsOf(word string) sim.Epochs {
+	return map[string]sim.Epochs{"many": sim.EpochsMany, "one": sim.EpochsOne}[word]
 }
 
 func kept(t *testing.T) []int {
@@ -164,7 +171,7 @@ func (s *soak) work() {
 			s.mu.Unlock()
 			return
 		}
-		options := sim.Options{Seed: s.first + uint64(s.next)} //nolint:gosec // small
+		options := sim.Options{Seed: s.first + uint64(s.next), Epochs: epochsOf(*epochs)} //nolint:gosec // small
 		s.next++
 		s.mu.Unlock()
 		report, err := sim.Run(options)

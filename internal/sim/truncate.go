@@ -11,19 +11,26 @@ import (
 // executedByAll is where visibility may fail: all replicas have executed the instance durably before the
 // other one was decided (rule K4).
 func (c *checker) executedByAll(id epaxos.InstanceID) bool {
-	column, votes := c.w.members.Column(id.Replica)
-	for _, h := range c.effects.hosts {
-		if !votes || !h.prefix.Covers(column, id.Slot) {
+	m := c.of(id.Epoch)
+	column, votes := m.Column(id.Replica)
+	for _, voter := range m.Voters {
+		executed := c.progressOf(hostOf(voter), id.Epoch)
+		if !votes || executed == nil || !executed.Covers(column, id.Slot) {
 			return false
 		}
 	}
 	return true
 }
 
-// covered reports whether every replica has executed everything up to a vector durably.
-func (c *checker) covered(vector epaxos.Dependencies) bool {
-	for _, h := range c.effects.hosts {
-		if !h.prefix.CoversAll(vector) {
+// covered reports whether every voter of an epoch has executed everything up to a vector durably.
+func (c *checker) covered(e epaxos.Epoch, vector epaxos.Dependencies) bool {
+	none := make(epaxos.Dependencies, len(vector))
+	for _, voter := range c.of(e).Voters {
+		executed := c.progressOf(hostOf(voter), e)
+		if executed == nil {
+			executed = none
+		}
+		if !executed.CoversAll(vector) {
 			return false
 		}
 	}
@@ -31,10 +38,10 @@ func (c *checker) covered(vector epaxos.Dependencies) bool {
 }
 
 func (c *checker) unsupportedGossip(host int, m *epaxos.Gossip) string {
-	switch {
-	case !c.effects.hosts[host].prefix.CoversAll(m.Executed):
-		return "it was not executed durably so far"
-	case !c.covered(m.Stable):
+	switch executed := c.progressOf(host, m.Epoch); {
+	case !executed.CoversAll(m.Executed):
+		return "executed durably so far is " + c.of(m.Epoch).FormatDeps(executed)
+	case !c.covered(m.Epoch, m.Stable):
 		return "not all have executed what it calls stable"
 	}
 	return ""
@@ -46,7 +53,7 @@ func (c *checker) truncates(host int, g *wire.Group, dropped int) *Violation {
 	switch {
 	case dropped > 0 != (g.Truncated != nil):
 		return found("durability", "r%d deletes %d groups and says that %v is truncated", c.name(host), dropped, g.Truncated)
-	case !c.covered(g.Truncated):
+	case g.Truncated != nil && (g.Epoch != c.epochs[host] || !c.covered(g.Epoch, g.Truncated)):
 		return found("durability", "r%d forgets %v, which some have not executed durably", c.name(host), g.Truncated)
 	}
 	return nil
@@ -54,7 +61,8 @@ func (c *checker) truncates(host int, g *wire.Group, dropped int) *Violation {
 
 // newlyExecuted is what a group says was executed beyond what the log before it says. The group of a
 // deletion says everything once more, as a prefix and the marks above it.
-func newlyExecuted(h *hostEffects, m epaxos.Membership, g *wire.Group) []epaxos.InstanceID {
+func newlyExecuted(h *hostEffects, g *wire.Group) []epaxos.InstanceID {
+	m := h.members
 	if g.Truncated == nil {
 		return g.Executed
 	}
@@ -74,10 +82,15 @@ func newlyExecuted(h *hostEffects, m epaxos.Membership, g *wire.Group) []epaxos.
 	return fresh
 }
 
-// read takes the marks of the next group of a log.
-func (h *hostEffects) read(m epaxos.Membership, g *wire.Group) {
-	for _, id := range newlyExecuted(h, m, g) {
-		h.enter(m, mark{id: id})
+// read takes the marks of the next group of a log, those of one epoch.
+func (h *hostEffects) read(g *wire.Group) {
+	if g.Truncated != nil && g.Epoch != h.members.Epoch {
+		return
+	}
+	for _, id := range newlyExecuted(h, g) {
+		if id.Epoch == h.members.Epoch {
+			h.enter(mark{id: id})
+		}
 	}
 	if g.Truncated != nil {
 		h.truncated = g.Truncated
@@ -87,12 +100,12 @@ func (h *hostEffects) read(m epaxos.Membership, g *wire.Group) {
 // kept compares what a log still says with what was durable: all marks are there, and above what was
 // truncated every record is whole.
 func (c *checker) kept(host int, before map[epaxos.InstanceID]epaxos.Record, log *hostEffects) *Violation {
-	for _, id := range c.effects.hosts[host].order {
+	for _, id := range c.effects.at(host).order {
 		if !log.marked[id] {
 			return found("durability", "r%d has lost the mark that it executed %v", c.name(host), id)
 		}
 	}
-	m := c.w.members
+	m := log.members
 	var lost *epaxos.Record
 	for id, old := range before {
 		// Ranging over a map: of several the least is told, so that a seed tells the same.
@@ -100,7 +113,8 @@ func (c *checker) kept(host int, before map[epaxos.InstanceID]epaxos.Record, log
 		now := c.durable[host][id]
 		whole := now.Phase >= old.Phase && !now.Promised.Less(old.Promised) && !now.Accepted.Less(old.Accepted) &&
 			(now.Command != nil || old.Command == nil) && (now.Initial != nil || old.Initial == nil)
-		if !whole && !log.truncated.Covers(column, id.Slot) && (lost == nil || id.Compare(lost.ID) < 0) {
+		if !whole && id.Epoch == m.Epoch && !log.truncated.Covers(column, id.Slot) &&
+			(lost == nil || id.Compare(lost.ID) < 0) {
 			lost = &old
 		}
 	}
@@ -113,7 +127,7 @@ func (c *checker) kept(host int, before map[epaxos.InstanceID]epaxos.Record, log
 
 // remembers compares what a log still says of the peers' logs with what it said before.
 func (c *checker) remembers(host int, heard map[epaxos.ReplicaID]uint64) *Violation {
-	for _, id := range c.w.members.Voters {
+	for _, id := range c.of(c.epochs[host]).Voters {
 		if now := c.heard[host][id]; now < heard[id] {
 			return found("durability", "r%d has heard of group %d of r%d, and now of %d", c.name(host), heard[id], id, now)
 		}
@@ -124,8 +138,8 @@ func (c *checker) remembers(host int, heard map[epaxos.ReplicaID]uint64) *Violat
 // forgotten checks a replica after a rest of seconds, in which all have told how far they are: nothing is
 // kept of what was executed, but for a log that is not worth a deletion.
 func (c *checker) forgotten(host int) *Violation {
-	for _, h := range c.w.hosts {
-		if h.gone {
+	for _, voter := range c.newest().members.Voters {
+		if c.w.hosts[hostOf(voter)].gone {
 			return nil // all wait for it
 		}
 	}

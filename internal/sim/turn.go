@@ -99,10 +99,13 @@ func (w *world) hold(i int, messages []epaxos.Envelope) {
 func (w *world) finish(i int, messages []epaxos.Envelope) {
 	h := w.hosts[i]
 	group := h.disk.LastGroup()
-	dies, sent := w.diesSaved(h, messages)
+	dies, sent := w.diesSaved(i, messages)
 	w.network.send(i, group, messages[:sent])
 	if dies {
 		t := h.armed
+		if h.dying != nil {
+			t = h.dying
+		}
 		w.crash(i, death{back: t.For})
 		w.happened(t)
 		return
@@ -125,7 +128,11 @@ func (w *world) finish(i int, messages []epaxos.Envelope) {
 
 // diesSaved tells whether a host dies between its save and its execution, and how many messages leave
 // before either. One that is to die answered tells nobody else before that.
-func (w *world) diesSaved(h *host, messages []epaxos.Envelope) (dies bool, sent int) {
+func (w *world) diesSaved(i int, messages []epaxos.Envelope) (dies bool, sent int) {
+	h := w.hosts[i]
+	if w.faults && w.ambushed(i, messages) {
+		return true, int(h.dying.Level * float64(len(messages)))
+	}
 	t := h.armed
 	if t == nil || !w.faults {
 		return false, len(messages)
@@ -167,8 +174,16 @@ func anyFast(answers []node.Answer) bool {
 // stopped ends a life that a node has ended itself. It must be for a fault of its disk, and the node
 // must never go on.
 func (w *world) stopped(i int, err error) {
-	h, id := w.hosts[i], w.members.Voters[i]
+	h, id := w.hosts[i], replicaOf(i)
+	if h.wiped != nil && errors.Is(err, node.ErrForgot) {
+		w.crash(i, death{back: -1})
+		w.bury(i, err.Error())
+		return
+	}
 	t := h.armed
+	if h.dying != nil {
+		t = h.dying
+	}
 	if t == nil || !errors.Is(err, errCrash) && !errors.Is(err, errDisk) {
 		w.violated("integrity", "r%d stops: %v", id, err)
 		return
@@ -195,9 +210,10 @@ func (w *world) crash(i int, d death) {
 	h := w.hosts[i]
 	w.report.Crashes++
 	w.note(noteCrash, i, nil)
-	w.tracef("crash of r%d", w.members.Voters[i])
+	w.tracef("crash of r%d", replicaOf(i))
 	w.tally(h)
 	h.node, h.core, h.armed = nil, nil, nil
+	h.dying = nil
 	h.disk = newDisk(h.disk.memory.Crash(d.keepBegun))
 	w.check.crashed(i, h.disk)
 	w.left += len(h.calls) // clients ask as much again, so that a run has its answers

@@ -1,6 +1,10 @@
 package sim
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
 
 // Violation is an invariant that does not hold.
 type Violation struct {
@@ -14,6 +18,12 @@ type Violation struct {
 func (v *Violation) Error() string {
 	return fmt.Sprintf("seed %d: violation of %s: %s", v.Seed, v.Invariant, v.Text)
 }
+
+// replicaOf is the replica of a host: ids are given away in the order of the hosts.
+func replicaOf(host int) epaxos.ReplicaID { return epaxos.ReplicaID(host + 1) } //nolint:gosec // small
+
+// hostOf is where a replica runs.
+func hostOf(id epaxos.ReplicaID) int { return int(id) - 1 }
 
 // violated ends the run with the first invariant that does not hold.
 func (w *world) violated(invariant, format string, args ...any) {

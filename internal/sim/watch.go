@@ -22,10 +22,9 @@ type checker struct {
 	prefix    []epaxos.Dependencies                 // by host: what it has taken for decided in any life
 	heard     []map[epaxos.ReplicaID]uint64         // by host: the newest group of each peer that it has saved
 	resting   bool                                  // nothing may be said any more but gossip
-	visible   *visibility
-	orders    *orders
+	books     []*book                               // of the epochs, from the first
+	epochs    []epaxos.Epoch                        // by host: what its disk is in; 0 if it has no state yet
 	effects   *effects
-	ledger    *ledger
 	bounds    *bounds
 }
 
@@ -38,19 +37,22 @@ type place struct {
 func (c *checker) init(w *world) {
 	*c = checker{
 		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
-		once: map[string]place{}, cancelled: map[string]bool{},
-		visible: newVisibility(w.members), orders: newOrders(w.members), effects: newEffects(w.members),
-		ledger: newLedger(w.members), bounds: newBounds(w.members),
+		once: map[string]place{}, cancelled: map[string]bool{}, effects: newEffects(w.members), bounds: newBounds(),
 	}
-	c.visible.excused = c.executedByAll
-	for range w.members.Voters {
+	c.books = []*book{c.newBook(w.firstMembers())}
+	for host := range max(w.setup.machines, w.members.N()) {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
 		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
 		c.heard = append(c.heard, map[epaxos.ReplicaID]uint64{})
+		var epoch epaxos.Epoch
+		if host < w.members.N() {
+			epoch = 1
+		}
+		c.epochs = append(c.epochs, epoch)
 	}
 }
 
-func (c *checker) name(host int) epaxos.ReplicaID { return c.w.members.Voters[host] }
+func (c *checker) name(host int) epaxos.ReplicaID { return replicaOf(host) }
 
 // decided takes a decision the moment that a replica acts on it or tells it: all say the same
 // (agreement), and the first has the votes for it (commit-votes) and names or is named by all that
@@ -59,12 +61,13 @@ func (c *checker) decided(host int, d epaxos.Decision) {
 	known, seen := c.decisions[d.ID]
 	if !seen {
 		c.decisions[d.ID] = &d
-		c.w.stop(c.ledger.decided(&d))
-		c.w.stop(c.visible.decided(&d))
+		b := c.book(d.ID.Epoch)
+		c.w.stop(b.ledger.decided(&d))
+		c.w.stop(b.visible.decided(&d))
 		return
 	}
 	if !known.Deps.Equal(d.Deps) || !sameCommand(known.Command, d.Command) {
-		m := c.w.members
+		m := c.of(d.ID.Epoch)
 		c.w.violated("agreement", "r%d commits %v deps=%s %v, elsewhere it is deps=%s %v", c.name(host), d.ID,
 			m.FormatDeps(d.Deps), d.Command, m.FormatDeps(known.Deps), known.Command)
 	}
@@ -121,26 +124,40 @@ func (c *checker) synced(host int, batch storage.Batch) {
 		c.w.violated("integrity", "r%d saved a group that does not decode: %v", c.name(host), err)
 		return
 	}
+	epoch := c.epochs[host]
 	for i := range group.Records {
 		r := &group.Records[i]
+		if r.ID.Epoch != epoch || !c.votes(host, epoch) {
+			c.w.violated("promise", "r%d saves a record of %v in epoch %d", c.name(host), r.ID, epoch)
+			return
+		}
 		known := c.durable[host][r.ID].Command != nil
 		c.record(host, *r)
-		c.ledger.recorded(host, r)
+		c.book(epoch).ledger.recorded(host, r)
 		if !known { // else it is saved once more, so that an older group can go
 			c.w.stop(c.bounds.led(host, r))
 		}
 	}
 	c.w.stop(c.truncates(host, &group, batch.DropGroups))
 	c.hears(host, group.Heard)
-	marks := c.marks(host, newlyExecuted(c.effects.hosts[host], c.w.members, &group))
 	disk := c.w.hosts[host].disk
-	c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
-		value, found, err := disk.Get(append([]byte{byte(key.space)}, key.key...))
-		if err != nil || !found {
-			return absent
+	if c.votes(host, epoch) && !batch.Adopt {
+		marks := c.marks(host, newlyExecuted(c.effects.at(host), &group))
+		c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
+			value, found, err := disk.Get(append([]byte{byte(key.space)}, key.key...))
+			if err != nil || !found {
+				return absent
+			}
+			return string(value)
+		}))
+	} else if len(group.Executed) > 0 {
+		c.w.violated("durability", "r%d marks %v as executed, and executes nothing", c.name(host), group.Executed)
+	}
+	if saysMembers(&batch) && c.w.err == nil {
+		if after := c.epochOf(host, disk); after != epoch {
+			c.switched(host, after, batch.Adopt)
 		}
-		return string(value)
-	}))
+	}
 }
 
 // marks finds the commands of executed marks.
@@ -151,7 +168,7 @@ func (c *checker) marks(host int, executed []epaxos.InstanceID) []mark {
 		switch {
 		case d == nil:
 			c.w.violated("durability", "r%d marks %v as executed, which nobody has decided", c.name(host), id)
-		case d.Command != nil && !c.orders.hosts[host].done[id]:
+		case d.Command != nil && !c.book(id.Epoch).orders.at(host).done[id]:
 			c.w.violated("durability", "r%d marks %v as executed, and has not executed it", c.name(host), id)
 		default:
 			marks[i].command = d.Command
@@ -171,7 +188,7 @@ func (c *checker) record(host int, r epaxos.Record) {
 		r.Command = old.Command
 	}
 	c.durable[host][r.ID] = r
-	m := c.w.members
+	m := c.of(r.ID.Epoch)
 	broken := func(invariant, how string) {
 		c.w.violated(invariant, "%s: r%d saved %v over %v", how, c.name(host),
 			m.FormatRecord(c.name(host), r), m.FormatRecord(c.name(host), old))
@@ -195,12 +212,14 @@ func (c *checker) record(host int, r epaxos.Record) {
 	}
 }
 
-// crashed reads back what a replica still has.
+// crashed reads back what a replica still has. A batch that was under way when it died may be among it, even
+// the one that begins an epoch.
 func (c *checker) crashed(host int, d *disk) {
 	before, heard := c.durable[host], c.heard[host]
 	c.durable[host] = map[epaxos.InstanceID]epaxos.Record{}
 	c.heard[host] = map[epaxos.ReplicaID]uint64{}
-	log := newHostEffects(c.w.members)
+	old := c.effects.at(host)
+	log := newHostEffects(old.members, old.before)
 	err := d.Groups(func(_ uint64, body []byte) error {
 		group, err := wire.DecodeGroup(body)
 		if err != nil {
@@ -208,9 +227,11 @@ func (c *checker) crashed(host int, d *disk) {
 		}
 		for i := range group.Records {
 			c.record(host, group.Records[i])
-			c.ledger.recorded(host, &group.Records[i])
+			if b := c.book(group.Records[i].ID.Epoch); b != nil {
+				b.ledger.recorded(host, &group.Records[i])
+			}
 		}
-		log.read(c.w.members, &group)
+		log.read(&group)
 		c.hears(host, group.Heard)
 		return nil
 	})
@@ -223,42 +244,58 @@ func (c *checker) crashed(host int, d *disk) {
 		c.w.violated("integrity", "the disk of r%d: %v", c.name(host), err)
 		return
 	}
-	c.w.stop(c.kept(host, before, log))
 	c.w.stop(c.remembers(host, heard))
-	c.w.stop(c.effects.restart(host, c.marks(host, log.order), state))
-	c.orders.restart(host, log.order)
+	if epoch := c.epochs[host]; c.votes(host, epoch) {
+		c.w.stop(c.kept(host, before, log))
+		c.reread(host, log, state)
+	}
+	if after := c.epochOf(host, d); c.w.err == nil && after != c.epochs[host] {
+		c.switched(host, after, false)
+	}
 	d.synced = func(b storage.Batch) {
 		c.w.note(noteSave, host, b.Group)
 		c.synced(host, b)
 	}
 }
 
-// started begins a life of a replica.
-func (c *checker) started(host int, limits epaxos.Limits) { c.bounds.started(host, limits) }
+// wiped takes a replica whose disk was emptied.
+func (c *checker) wiped(host int, d *disk) {
+	c.durable[host] = map[epaxos.InstanceID]epaxos.Record{}
+	c.heard[host] = map[epaxos.ReplicaID]uint64{}
+	c.epochs[host] = 0
+	c.crashed(host, d)
+}
+
+// reread takes what the disk of a voter says of its epoch.
+func (c *checker) reread(host int, log *hostEffects, state map[pointKey]string) {
+	c.w.stop(c.effects.restart(host, c.marks(host, log.order), state))
+	orders := c.book(c.epochs[host]).orders
+	ended := orders.at(host).ended
+	orders.restart(host, log.order)
+	if log.marked[ended] {
+		orders.at(host).ended = ended
+	}
+}
 
 // turned looks at a replica after a turn.
 func (c *checker) turned(host int) {
 	h := c.w.hosts[host]
+	if !h.votes() {
+		return
+	}
 	c.w.stop(c.bounds.turned(host, h.core.Stats(), h.core.Tops()))
 	if h.node.NoRoom() != nil || h.node.Busy() {
 		return // what was decided is not handed on yet
 	}
+	m := h.core.Membership()
 	decided := h.core.Decided()
 	for column, slot := range decided {
 		for seen := c.prefix[host][column] + 1; seen <= slot; seen++ {
-			if id := c.w.members.ID(column, seen); c.decisions[id] == nil {
+			if id := m.ID(column, seen); c.decisions[id] == nil {
 				c.w.violated("commit-votes", "r%d takes %v for decided, which nobody has decided", c.name(host), id)
 			}
 		}
 		c.prefix[host][column] = max(c.prefix[host][column], slot)
-	}
-}
-
-// executed takes a component that is about to be applied.
-func (c *checker) executed(host int, component []execution.Vertex) {
-	c.w.stop(c.bounds.component(len(component)))
-	for _, v := range component {
-		c.w.stop(c.orders.executed(host, v.ID, v.Command))
 	}
 }
 
@@ -268,9 +305,16 @@ func (c *checker) executed(host int, component []execution.Vertex) {
 // nobody has heard of it.
 type watchedOrder struct {
 	*execution.Graph
-	w    *world
-	host int
-	next []place
+	w     *world
+	host  int
+	epoch epaxos.Epoch
+	next  []expected
+}
+
+// expected is a request that the machine is about to apply.
+type expected struct {
+	place
+	payload []byte
 }
 
 // Commit implements node.Orderer.
@@ -282,12 +326,16 @@ func (o *watchedOrder) Commit(id epaxos.InstanceID, command *epaxos.Command, dep
 // Next implements node.Orderer.
 func (o *watchedOrder) Next() []execution.Vertex {
 	component := o.Graph.Next()
-	if component != nil {
-		o.w.check.executed(o.host, component)
+	if component == nil {
+		return nil
 	}
-	for _, v := range component {
+	standing := o.w.check.executed(o.host, o.epoch, component)
+	for _, v := range component[:standing] {
+		if v.Command.Footprint.Controls() {
+			continue
+		}
 		for i := range v.Command.Requests {
-			o.next = append(o.next, place{v.ID, i})
+			o.next = append(o.next, expected{place{v.ID, i}, v.Command.Requests[i].Payload})
 		}
 	}
 	return component
@@ -314,8 +362,13 @@ func (m *watchedMachine) Apply(view execution.View, payload []byte) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("apply %x: %w", payload, err)
 	}
-	at := m.order.next[0]
-	m.order.next = m.order.next[1:]
-	m.order.w.check.applied(m.order.host, at, payload, result)
+	o := m.order
+	if len(o.next) == 0 || !bytes.Equal(o.next[0].payload, payload) {
+		o.w.violated("order", "r%d applies %x, which does not stand", replicaOf(o.host), payload)
+		return result, nil
+	}
+	at := o.next[0].place
+	o.next = o.next[1:]
+	o.w.check.applied(o.host, at, payload, result)
 	return result, nil
 }

@@ -17,7 +17,7 @@ func watched(e int) *world {
 	for i := range w.members.Voters {
 		w.hosts = append(w.hosts, &host{disk: newDisk(storage.NewMemory(storage.MemoryOptions{}))})
 		w.check.crashed(i, w.hosts[i].disk)
-		w.check.started(i, epaxos.DefaultLimits())
+		w.check.bounds.started(i, epaxos.DefaultLimits(), three)
 	}
 	return w
 }
@@ -100,8 +100,8 @@ func TestMessagesPlanted(t *testing.T) {
 		"fast commit":             {decided, epaxos.Commit{ID: id, Deps: none}, true},
 		"fast commit unsaved":     {voted, epaxos.Commit{ID: id, Deps: none}, false},
 		"commit of a recovery":    {promised, epaxos.Commit{ID: id, Ballot: ballot, Deps: none}, true},
-		"gossip":                  {nothing, epaxos.Gossip{Executed: none}, true},
-		"gossip ahead of marks":   {nothing, epaxos.Gossip{Executed: other}, false},
+		"gossip":                  {nothing, epaxos.Gossip{Epoch: 1, Executed: none}, true},
+		"gossip ahead of marks":   {nothing, epaxos.Gossip{Epoch: 1, Executed: other}, false},
 		"waiting":                 {nothing, epaxos.Waiting{ID: id}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,8 +120,8 @@ func TestDecisionsPlanted(t *testing.T) {
 	command := write("k")
 	proposed := func() *world {
 		w := watched(1)
-		wantNone(t, w.check.ledger.sent(0, epaxos.PreAccept{ID: id, Command: command, Initial: none}))
-		wantNone(t, w.check.ledger.sent(1, epaxos.PreAcceptReply{ID: id, Deps: none}))
+		wantNone(t, w.check.newest().ledger.sent(0, epaxos.PreAccept{ID: id, Command: command, Initial: none}))
+		wantNone(t, w.check.newest().ledger.sent(1, epaxos.PreAcceptReply{ID: id, Deps: none}))
 		w.check.told(0, &epaxos.Commit{ID: id, Value: epaxos.Value{Kind: epaxos.Known}, Deps: none})
 		wantNone(t, w.err)
 		return w

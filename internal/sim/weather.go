@@ -38,6 +38,8 @@ func (w *world) fate(p parcel, luck float64) fate {
 			if p.message != nil {
 				f.late += w.lateness(t, p.from, p.to, p.message)
 			}
+		case LostType:
+			f.lost = f.lost || p.message != nil && t.loses(p.message) && luck < 0.2+0.8*t.Level
 		}
 		if f != before {
 			w.happened(t)
@@ -61,10 +63,16 @@ func (t *trouble) cuts(from, to int) bool {
 	}
 }
 
+// lostTypes are those whose loss an epoch's end has to bear.
+var lostTypes = [...]messageType{typeEnded, typeCommit, typeStateRequest, typeStateChunk, typeGossip}
+
+func (t *trouble) loses(m epaxos.Message) bool { return typeOf(m) == lostTypes[t.Type%len(lostTypes)] }
+
 // delays reports whether a fault of the moment makes this message late.
 func (w *world) delays(from, to int, m epaxos.Message) bool {
 	for _, t := range w.weather {
-		if (t.Kind == SlowType || t.Kind == SplitKnowledge) && w.lateness(t, from, to, m) > 0 {
+		if (t.Kind == SlowType || t.Kind == SplitKnowledge) && w.lateness(t, from, to, m) > 0 ||
+			t.Kind == LostType && t.loses(m) {
 			return true
 		}
 	}

@@ -58,7 +58,7 @@ func (c *client) next() {
 		return
 	}
 	i := c.destination()
-	if !w.ready(i) {
+	if !w.asks(i) {
 		w.after(50*time.Millisecond, c.next)
 		return
 	}
@@ -127,7 +127,7 @@ func (w *world) rush(t *trouble) {
 
 // destination is the replica that the next request goes to.
 func (c *client) destination() int {
-	if i := c.rand.IntN(len(c.w.hosts)); c.rand.Float64() < c.w.mix.roam || !c.w.ready(c.home) {
+	if i := c.rand.IntN(len(c.w.hosts)); c.rand.Float64() < c.w.mix.roam || !c.w.asks(c.home) {
 		c.home = i
 	}
 	switch {
@@ -174,12 +174,30 @@ func (c *client) forget(o *operation) {
 func (w *world) answer(i int, answers []node.Answer) {
 	h := w.hosts[i]
 	for _, a := range answers {
+		if c := h.asked[a.Proposal]; c != nil {
+			delete(h.asked, a.Proposal)
+			w.decided(i, c, &a)
+			continue
+		}
+		if h.given[a.Proposal] {
+			continue
+		}
 		o := h.calls[a.Proposal]
 		if o == nil { // it was answered, or taken back
-			w.violated("once", "r%d answers proposal %d, for which nobody waits", w.members.Voters[i], a.Proposal)
+			w.violated("once", "r%d answers proposal %d, for which nobody waits", replicaOf(i), a.Proposal)
 			return
 		}
 		delete(h.calls, a.Proposal)
+		if a.Void {
+			w.void(i, o)
+			continue
+		}
+		if a.Unknown {
+			w.report.Unknown++
+			w.left++
+			o.client.close(o, w.setup.pace)
+			continue
+		}
 		result, err := wire.DecodeResult(a.Result)
 		if err != nil {
 			w.violated("integrity", "a result does not decode: %v", err)
@@ -187,6 +205,9 @@ func (w *world) answer(i int, answers []node.Answer) {
 		}
 		w.note(noteAnswer, i, a.Result)
 		o.result, o.known, o.ended = result, true, w.now
+		if at, executed := w.check.once[string(o.payload)]; executed && at != (place{}) {
+			w.check.stands(at.id)
+		}
 		w.report.Answered++
 		o.client.learn(&o.op, &result)
 		o.client.close(o, w.setup.pace)
@@ -215,4 +236,5 @@ func (w *world) lose(h *host) {
 		}
 	}
 	h.calls = map[epaxos.ProposalID]*operation{}
+	clear(h.asked)
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Options choose a run. The zero value of everything but Seed is drawn from the seed.
@@ -13,35 +14,48 @@ type Options struct {
 	Commands int           // requests that clients want answered
 	Faults   time.Duration // how long faults last, in simulated time
 	Keep     []int         // indices of the faults of the plan that are kept; nil keeps all
+	Epochs   Epochs        // whether the membership changes
 	Log      bool          // keep the lines of the trace; they change nothing else
 
 	plant  func(*Report) string                      // hears of every fault that happens, and may name a violation
 	script func(from, to int, m epaxos.Message) bool // reports whether a message is lost; nil loses none
 }
 
+// Epochs says whether the membership of a run changes.
+type Epochs uint8
+
+// The choices.
+const (
+	EpochsDrawn Epochs = iota // in about a third of the seeds
+	EpochsMany
+	EpochsOne
+)
+
 // world is one simulated cluster.
 type world struct {
-	options   Options
-	setup     setup
-	now       time.Duration
-	events    agenda
-	seq       int
-	members   epaxos.Membership
-	hosts     []*host
-	network   network
-	faults    bool       // not healed yet
-	plan      []int      // indices of the faults that are kept
-	weather   []*trouble // faults of the network, now
-	doubts    []*trouble // suspicions that faults cause, now
-	condemned int        // replicas whose next start will fail
-	check     checker
-	clients   []*client
-	mix       mix
-	left      int // requests that no client has begun
-	report    Report
-	hash      fingerprint
-	lines     []string   // only while tracing
-	err       *Violation // the first one
+	options  Options
+	setup    setup
+	now      time.Duration
+	events   agenda
+	seq      int
+	members  epaxos.Membership // of the first epoch
+	hosts    []*host           // those of the first epoch, and machines that may join
+	asked    []wire.Members    // of all Reconfigures that anybody asked for
+	network  network
+	faults   bool       // not healed yet
+	plan     []int      // indices of the faults that are kept
+	weather  []*trouble // faults of the network, now
+	doubts   []*trouble // suspicions that faults cause, now
+	ambushes []*trouble // that wait for the moments between two epochs
+	healed   time.Duration
+	check    checker
+	clients  []*client
+	mix      mix
+	left     int // requests that no client has begun
+	report   Report
+	hash     fingerprint
+	lines    []string   // only while tracing
+	err      *Violation // the first one
 }
 
 func (w *world) after(d time.Duration, run func()) {
