@@ -9,10 +9,10 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness bench demo cluster soak endurance clean
+.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness bench demo experiments cluster soak endurance clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/epaxos
 	$(GO) build -o bin/epaxos ./cmd/epaxos
@@ -64,6 +64,14 @@ bench: ## benchmarks beside the code
 
 demo: ## a cluster in this process, with load, for ten seconds
 	$(GO) run ./cmd/epaxos demo --duration 10s --verify
+
+# Virtual time: the two runs of each experiment must write the same bytes.
+experiments: build ## EPaxos beside the Paxos family, in virtual time, twice: OUT= is where results go
+	for run in first second; do for name in family conflict-rate; do \
+		bin/epaxos experiment $$name --replicas 3,5 --out $(or $(OUT),bin/experiments)/$$run/$$name || exit 1; done; done
+	for name in family conflict-rate; do for file in results.csv results.json report.html; do \
+		cmp $(or $(OUT),bin/experiments)/first/$$name/$$file \
+			$(or $(OUT),bin/experiments)/second/$$name/$$file || exit 1; done; done
 
 cluster: build ## three replicas in one process, until interrupted, after a second of load
 	bin/epaxos demo --replicas 3 --rtt none --duration 1s --keep

@@ -135,7 +135,13 @@ func (c *Client) execute(ctx context.Context, op *wire.Op, readOnly bool) (wire.
 			causes: []error{err},
 		}
 	}
-	cause := map[wire.OpStatus]error{wire.OpWrongType: ErrWrongType, wire.OpLimited: ErrLimit}[result.Status]
+	var cause error
+	switch result.Status {
+	case wire.OpWrongType:
+		cause = ErrWrongType
+	case wire.OpLimited:
+		cause = ErrLimit
+	}
 	if cause != nil {
 		return wire.Result{}, Reply{}, &Error{
 			Code: CodeInvalid, Outcome: NotApplied, Replica: reply.Replica,

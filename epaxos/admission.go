@@ -12,8 +12,19 @@ type pointKey struct {
 
 // contended is a key of own instances in flight.
 type contended struct {
-	readers, writers int // own instances in flight; an access that is not a Read counts as writer
-	queue            waitingLine
+	inFlight [Everything]int // own instances, by mode
+	queue    waitingLine
+}
+
+// against counts the instances in flight that do not commute with a mode.
+func (c *contended) against(mode Mode) int {
+	busy := 0
+	for other := Read; other < Everything; other++ {
+		if !mode.CommutesWith(other) {
+			busy += c.inFlight[other]
+		}
+	}
+	return busy
 }
 
 // waitingLine is a queue in which some have been cancelled. They leave it at the latest when they are more
@@ -99,11 +110,7 @@ func (a *admission) blocking(footprint Footprint) *contended {
 		if key == nil {
 			continue
 		}
-		busy := key.writers
-		if access.Mode != Read {
-			busy += key.readers
-		}
-		if busy >= a.limits.InFlightPerKey {
+		if key.against(access.Mode) >= a.limits.InFlightPerKey {
 			return key
 		}
 	}
@@ -136,11 +143,7 @@ func (a *admission) reserve(command *Command) {
 			key = &contended{}
 			a.keys[name] = key
 		}
-		if access.Mode == Read {
-			key.readers++
-		} else {
-			key.writers++
-		}
+		key.inFlight[access.Mode]++
 	}
 }
 
@@ -154,17 +157,13 @@ func (a *admission) release(command *Command) {
 		}
 		name := pointKey{access.Space, access.Key}
 		key := a.keys[name]
-		if access.Mode == Read {
-			key.readers--
-		} else {
-			key.writers--
-		}
+		key.inFlight[access.Mode]--
 		a.forget(name, key)
 	}
 }
 
 func (a *admission) forget(name pointKey, key *contended) {
-	if key.readers+key.writers == 0 && key.queue.head() == nil {
+	if key.against(Write) == 0 && key.queue.head() == nil {
 		delete(a.keys, name)
 	}
 }

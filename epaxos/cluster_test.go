@@ -37,7 +37,8 @@ type cluster struct {
 	ledger    *ledger
 	progress  progress
 	total     epaxos.Stats
-	stage     *stage // while set, it decides what is delivered
+	reader    *reader // nil where nobody reads
+	stage     *stage  // while set, it decides what is delivered
 }
 
 // chaos is how one run misbehaves.
@@ -202,6 +203,9 @@ func (c *cluster) turn(i int) {
 			c.send(e)
 		}
 		c.execute(i, ready)
+		if c.reader != nil {
+			c.reader.take(i, ready.Reads)
+		}
 	}
 }
 

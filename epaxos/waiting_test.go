@@ -85,7 +85,7 @@ func (p *patience) takesTurn(now time.Duration, s *site, messages []epaxos.Envel
 				p.heard[id] = max(p.heard[id], m.Count)
 				begun++
 			case first < p.turn:
-				if why := p.ended(a, s.replica.Tops()); why != "" {
+				if why := p.ended(a, s.replica.Tops(), s.replica.Watermarks().Stable); why != "" {
 					return violation("progress", "r%d waits on with %v at %v: %s", e.From, id, a.ballot, why)
 				}
 			}
@@ -100,13 +100,16 @@ func (p *patience) takesTurn(now time.Duration, s *site, messages []epaxos.Envel
 }
 
 // ended says why a wait should have ended, if it should.
-func (p *patience) ended(a attempt, tops epaxos.Dependencies) string {
+func (p *patience) ended(a attempt, tops, stable epaxos.Dependencies) string {
 	if why := p.ends[a]; why != "" {
 		return why + " has come" // lines 76 to 79
 	}
 	column, _ := p.members.Column(a.id.Replica)
 	for _, x := range p.against[a] {
 		d, decided := p.decided[x]
+		if other, _ := p.members.Column(x.Replica); stable.Covers(other, x.Slot) {
+			continue // it does not count (rule K4)
+		}
 		enough := p.heard[x] > p.members.N()-p.members.F-p.members.E || p.baseline() && p.heard[x] > 0
 		switch {
 		case decided && d.Command != nil && !d.Deps.Covers(column, a.id.Slot):

@@ -31,6 +31,9 @@ type Config struct {
 	Members []Member
 	Join    bool // the replica is none of the first epoch
 	F, E    int  // of the first epoch: crashes tolerated, and tolerated without leaving the fast path
+	// Format is the format level of the first epoch, 0 is 1. FormatMax is the highest that this replica takes part
+	// at, as if its program were of an older version; 0 is all that it knows.
+	Format, FormatMax uint32
 
 	CAFile, CertFile, KeyFile string // PEM
 
@@ -86,6 +89,7 @@ func FromSettings(s config.Config) Config {
 	core.Resend, core.Stagger = s.Timing.Resend, s.Timing.RecoverStagger
 	c := Config{
 		Cluster: s.Cluster, Replica: s.Replica, Incarnation: s.Incarnation, Dir: s.Dir, Listen: s.Listen,
+		Format: uint32(s.Format), FormatMax: uint32(s.FormatMax), //nolint:gosec // small
 		Join: s.Join, F: membership.F, E: membership.E,
 		CAFile: s.TLS.CA, CertFile: s.TLS.Cert, KeyFile: s.TLS.Key,
 		Limits: limits, ClientRequests: s.Limits.ClientRequests,
@@ -97,7 +101,8 @@ func FromSettings(s config.Config) Config {
 		Eviction: Eviction{
 			After: s.Eviction.EvictAfter, Instances: uint64(s.Eviction.EvictLag), //nolint:gosec // not negative
 		},
-		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes), MemTableBytes: int64(s.Storage.MemtableBytes),
+		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes),
+		MemTableBytes: int64(s.Storage.MemtableBytes),
 	}
 	for _, m := range s.Members {
 		c.Members = append(c.Members, Member{
@@ -117,12 +122,18 @@ func (c *Config) checkFirst() error {
 	if _, _, listed := m.Find(c.Replica); listed == c.Join {
 		return fmt.Errorf("members must list replica %d, unless it joins them: correct members or join", c.Replica)
 	}
+	if most := c.formatMax(); most < wire.FormatMin || most > wire.Format || !c.Join && m.Format > most {
+		return fmt.Errorf("format level %d up to %d: this program knows %d to %d: correct format and format_max",
+			m.Format, most, wire.FormatMin, wire.Format)
+	}
 	return m.Validate()
 }
 
+func (c *Config) formatMax() uint32 { return cmp.Or(c.FormatMax, wire.Format) }
+
 // firstMembers is the record of the first epoch.
 func (c *Config) firstMembers() wire.Members {
-	m := wire.Members{Epoch: 1, F: c.F, E: c.E, Format: wire.Format}
+	m := wire.Members{Epoch: 1, F: c.F, E: c.E, Format: max(c.Format, 1)}
 	for _, one := range c.Members {
 		m.Voters = append(m.Voters, wire.Member{
 			Replica: one.ID, Incarnation: one.Incarnation, Fingerprint: one.Fingerprint, Addr: one.Addr, Name: one.Name,

@@ -123,4 +123,5 @@ type call struct {
 	read      *node.Read // instead of request and footprint
 	deadline  time.Time  // zero is none
 	done      func(Reply, error)
+	takesCut  bool // done gives back the group that a barrier pins
 }

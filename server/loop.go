@@ -77,7 +77,7 @@ func (s *Server) turn(in inputs, ticked bool) error {
 		}
 		s.out.send(messages)
 		answers, err := s.node.Execute(now)
-		s.calls.answer(answers)
+		s.calls.answer(answers, s.store.Unpin)
 		if err != nil {
 			return err
 		}
@@ -123,6 +123,7 @@ func (s *Server) finish(fault error, mode stopMode) {
 			fault = fmt.Errorf("save at the end: %w", err)
 		}
 	}
+	s.snapshots.close()
 	if err := s.store.Close(); err != nil && mode == stopClean {
 		fault = errors.Join(fault, fmt.Errorf("close the store: %w", err))
 	}

@@ -150,9 +150,9 @@ func (s *Server) checkMembers(m *wire.Members) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	if m.Format > wire.Format {
+	if m.Format > s.config.formatMax() {
 		return fmt.Errorf("format level %d is unknown to this replica, which knows %d to %d: upgrade it first",
-			m.Format, wire.FormatMin, wire.Format)
+			m.Format, wire.FormatMin, s.config.formatMax())
 	}
 	return s.config.checkBudget(len(m.Voters), s.store.SaveBytesMax())
 }

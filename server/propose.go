@@ -38,6 +38,7 @@ type Reply struct {
 	verdict execution.Verdict
 	token   []byte
 	age     uint64
+	cut     uint64 // of a barrier: the group whose state is pinned, for whom the reply is to give back
 }
 
 var (
@@ -84,7 +85,7 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 	if !request.Session.IsZero() {
 		footprint = execution.SessionFootprint(&request, footprint)
 	}
-	s.hand(request, footprint, deadline, done)
+	s.hand(&call{request: request, footprint: footprint, deadline: deadline, done: done})
 }
 
 // checkSpaces keeps a state machine out of what belongs to the service.
@@ -98,29 +99,37 @@ func checkSpaces(footprint epaxos.Footprint) error {
 	return nil
 }
 
-// submitControl hands a request for the service itself to the replica, see submit.
-func (s *Server) submitControl(payload []byte, deadline time.Time, done func(Reply, error)) {
-	control, err := wire.DecodeControl(payload)
-	if err == nil && control.Members != nil {
+// submitControl hands a request for the service itself to the replica. Of c the payload, the deadline and done are
+// set; see submit.
+func (s *Server) submitControl(c *call) {
+	control, err := wire.DecodeControl(c.request.Payload)
+	level := s.status.Load().Members.Format
+	switch {
+	case err != nil:
+	case control.Format() > level:
+		err = fmt.Errorf("the cluster is at format level %d, and this needs %d: once all replicas run a version that "+
+			"knows it, \"epaxos member raise-format\"", level, control.Format())
+	case control.Members != nil:
 		err = s.checkMembers(control.Members)
 	}
 	if err != nil {
-		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
+		c.done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
 	}
-	s.hand(epaxos.Request{Payload: payload}, control.Footprint(), deadline, done)
+	c.footprint = control.Footprint()
+	s.hand(c)
 }
 
-func (s *Server) hand(
-	request epaxos.Request, footprint epaxos.Footprint, deadline time.Time, done func(Reply, error),
-) {
-	if err := wire.CheckCommand(&epaxos.Command{Requests: []epaxos.Request{request}, Footprint: footprint}); err != nil {
-		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
+// hand gives a request that was found valid to the replica's goroutine.
+func (s *Server) hand(c *call) {
+	command := epaxos.Command{Requests: []epaxos.Request{c.request}, Footprint: c.footprint}
+	if err := wire.CheckCommand(&command); err != nil {
+		c.done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
 	}
-	c := &call{id: s.calls.next(), request: request, footprint: footprint, deadline: deadline, done: done}
+	c.id = s.calls.next()
 	if !s.inbox.call(c) {
-		done(Reply{Outcome: NotApplied}, ErrStopped)
+		c.done(Reply{Outcome: NotApplied}, ErrStopped)
 	}
 }
 
@@ -142,11 +151,14 @@ func (c *calls) next() epaxos.ProposalID { return epaxos.ProposalID(c.last.Add(1
 func (c *calls) add(one *call) { c.open[one.id] = one }
 
 // answer takes what one turn has executed. All its answers have one token.
-func (c *calls) answer(answers []node.Answer) {
+func (c *calls) answer(answers []node.Answer, unpin func(group uint64)) {
 	var token []byte
 	for i := range answers {
 		a := &answers[i]
 		one := c.open[a.Proposal]
+		if a.Cut != 0 && (one == nil || !one.takesCut) {
+			unpin(a.Cut)
+		}
 		if one == nil {
 			continue
 		}
@@ -163,7 +175,7 @@ func (c *calls) answer(answers []node.Answer) {
 			token = wire.AppendToken(nil, &wire.Token{Epoch: a.Token.Epoch, Deps: a.Token.Deps})
 		}
 		one.done(Reply{
-			Result: a.Result, Fast: a.Fast, Outcome: outcomeOf(a.Verdict), verdict: a.Verdict, token: token,
+			Result: a.Result, Fast: a.Fast, Outcome: outcomeOf(a.Verdict), verdict: a.Verdict, token: token, cut: a.Cut,
 		}, verdictError(a.Verdict))
 	}
 }
@@ -213,7 +225,11 @@ func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
 	r := epaxos.Request{Session: request.Session, Number: request.Number, Payload: request.Payload}
 	switch request.Kind {
 	case wire.RequestControl:
-		p.s.submitControl(request.Payload, request.Deadline, answered)
+		p.s.submitControl(&call{
+			request: epaxos.Request{Payload: request.Payload}, deadline: request.Deadline, done: answered,
+		})
+	case wire.RequestSnapshot:
+		p.s.snapshot(request, done)
 	case wire.RequestSession:
 		p.s.submitSession(r, request.Deadline, answered)
 	case wire.RequestRead:

@@ -22,7 +22,9 @@ func (s *Server) submitRead(r *gateway.Request, done func(Reply, error)) {
 		return
 	}
 	if read.Consistency == node.Linearizable && !isPoint(read.Footprint) {
-		s.hand(epaxos.Request{Payload: r.Payload}, read.Footprint, r.Deadline, done)
+		s.hand(&call{
+			request: epaxos.Request{Payload: r.Payload}, footprint: read.Footprint, deadline: r.Deadline, done: done,
+		})
 		return
 	}
 	if read.Consistency == node.Stale {

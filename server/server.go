@@ -36,9 +36,10 @@ type Server struct {
 	calls   calls
 	out     outbox
 
-	followed followed              // owned by the goroutine of run
-	disowned atomic.Pointer[error] // why this replica is a member for nobody any more
-	draining atomic.Bool           // by Drain
+	snapshots snapshots
+	followed  followed              // owned by the goroutine of run
+	disowned  atomic.Pointer[error] // why this replica is a member for nobody any more
+	draining  atomic.Bool           // by Drain
 
 	fault    error                         // found outside of the run goroutine, which owns this
 	lagging  map[epaxos.ReplicaID]*lagging // likewise
@@ -103,12 +104,8 @@ func (s *Server) openNode() error {
 		return s.condemn(err)
 	}
 	s.store = store
-	s.node, err = node.New(node.Config{
-		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
-		Members: s.config.firstMembers(), NewCore: s.newCore,
-		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
-		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
-	})
+	s.snapshots.open, s.snapshots.unpin = map[uint64]*snapshot{}, store.Unpin
+	s.node, err = node.New(s.nodeConfig(store))
 	if err != nil {
 		return s.condemn(errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close()))
 	}
@@ -121,6 +118,16 @@ func (s *Server) openNode() error {
 	}
 	s.adopt(0, members, role)
 	return nil
+}
+
+func (s *Server) nodeConfig(store *storage.Badger) node.Config {
+	return node.Config{
+		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
+		Members: s.config.firstMembers(), NewCore: s.newCore,
+		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
+		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+		FormatMax: s.config.formatMax(),
+	}
 }
 
 // newCore makes the protocol of an epoch.

@@ -98,5 +98,5 @@ func (s *Server) submitSession(request epaxos.Request, deadline time.Time, done 
 	} else {
 		footprint = execution.SessionFootprint(&request, nil)
 	}
-	s.hand(request, footprint, deadline, done)
+	s.hand(&call{request: request, footprint: footprint, deadline: deadline, done: done})
 }

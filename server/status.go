@@ -123,7 +123,7 @@ func (s *Server) publishStatus() {
 	membership := n.Members.Membership()
 	status := &Status{
 		Replica: s.config.Replica, Role: Role(n.Role.String()), Members: membersStatus(&n.Members),
-		Formats:  []uint32{wire.FormatMin, wire.Format},
+		Formats:  []uint32{wire.FormatMin, s.config.formatMax()},
 		Cluster:  hex.EncodeToString(s.config.Cluster[:]),
 		Admitted: n.Admitted, NoRoom: n.NoRoom, UptimeMS: s.now().Milliseconds(),
 		FastQuorum: membership.FastQuorum(), SlowQuorum: membership.SlowQuorum(),

@@ -47,6 +47,7 @@ type Badger struct {
 	usage usageCache
 
 	registry []byte // what Badger's file of that name holds, which never changes
+	patience int    // of a scrub
 }
 
 var _ Store = (*Badger)(nil)
@@ -77,7 +78,7 @@ func Open(o Options) (*Badger, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger), wal: wal{dir: o.Dir}}
+	b := &Badger{opts: o, lock: lock, log: newBadgerLog(o.Logger), wal: wal{dir: o.Dir}, patience: scrubPatience}
 	b.free = func() (uint64, error) { return freeBytes(o.Dir) }
 	if err := b.start(); err != nil {
 		err = fmt.Errorf("open %s: %w", o.Dir, err)

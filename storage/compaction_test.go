@@ -61,7 +61,7 @@ func wantChanges(t *testing.T, b *Badger, since, at uint64, want map[string]stri
 		return nil
 	})
 	if err != nil || !maps.Equal(got, want) {
-		t.Fatalf("changes since %d as of %d: %d keys, %v, want %d", since, at, len(got), err, len(want))
+		t.Fatalf("violation of durability: changes since %d as of %d: %d keys, %v, want %d", since, at, len(got), err, len(want))
 	}
 }
 
@@ -79,7 +79,7 @@ func TestCompactionKeepsWhatIsHeld(t *testing.T) {
 	const keys = 300
 	b := testStore(t, 0)
 	key := func(i int) []byte { return fmt.Appendf(nil, "key %03d", i) }
-	fill := bytes.Repeat([]byte("x"), 1000)
+	fill := bytes.Repeat([]byte("x"), 2500)
 	turn := func(value string, hold HoldAction, deleted func(i int) bool) (map[string]string, uint64) {
 		state := map[string]string{}
 		var number uint64
@@ -104,9 +104,17 @@ func TestCompactionKeepsWhatIsHeld(t *testing.T) {
 	_, _ = turn("first", HoldKeep, none)
 	held, at := turn("held", HoldThis, func(i int) bool { return i%10 == 0 })
 	var newest map[string]string
-	for round := range 5 {
+	for round := range 12 {
 		newest, _ = turn(fmt.Sprint("later", round), HoldKeep, func(i int) bool { return i%3 == 0 })
-		b = compact(t, b)
+		if err := b.db.Flatten(1); err != nil {
+			t.Fatal(err)
+		}
+		if round == 8 {
+			wantChanges(t, b, 0, at, held) // what this run has compacted; from here on, what the next ones do
+		}
+		if round >= 8 {
+			b = compact(t, b)
+		}
 		wantChanges(t, b, 0, at, held)
 		wantChanges(t, b, 0, b.LastGroup(), newest)
 	}
@@ -182,6 +190,12 @@ func TestCompactionKeepsWhatIsPinned(t *testing.T) {
 // What another state replaced is deleted with the following groups, and what was dropped too, also what a
 // crash left of them.
 func TestLeftOverGenerationsAreDeleted(t *testing.T) {
+	for _, reopened := range []bool{false, true} {
+		t.Run(fmt.Sprint("reopened=", reopened), func(t *testing.T) { leftOver(t, reopened) })
+	}
+}
+
+func leftOver(t *testing.T, reopened bool) {
 	b := testStore(t, 0)
 	const keys = 3 * sweepKeysMax / 2
 	many := func(name string) (writes []Write) {
@@ -217,7 +231,7 @@ func TestLeftOverGenerationsAreDeleted(t *testing.T) {
 		if round > 8 {
 			t.Fatalf("%d keys of state are stored after %d groups, want %d", count(), round, keys)
 		}
-		if round == 1 {
+		if reopened && round == 1 {
 			b = compact(t, b)
 		}
 		mustSave(t, b, Batch{})

@@ -24,3 +24,15 @@ func (b *Badger) Abandon() { _ = b.db.Close() }
 
 // Dir is where the store is.
 func (b *Badger) Dir() string { return b.opts.Dir }
+
+// RedoRecords counts what is stored of redos.
+func (b *Badger) RedoRecords() int {
+	keys, err := b.keysBetween([]byte{prefixRedo}, []byte{prefixRedo + 1}, 1<<20)
+	if err != nil {
+		panic(err)
+	}
+	return len(keys)
+}
+
+// Impatient lets a scrub believe at once in damage that a test did.
+func (b *Badger) Impatient() { b.patience = 2 }

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	flips    = flag.Int("storage.flips", 24, "how many bits TestFlippedBits flips, each in a copy of its own")
+	flips    = flag.Int("storage.flips", 20, "how many bits TestFlippedBits flips, each in a copy of its own")
 	flipSeed = flag.Uint64("storage.flipseed", 1, "where TestFlippedBits flips them")
 )
 
@@ -37,8 +37,8 @@ const (
 	harmless        = "harmless"
 )
 
-// flippable are the files of a directory, with their sizes less the zeros that end them.
-func flippable(t *testing.T, dir string) (names []string, sizes []int64) {
+// flippable are the files of a directory, with their sizes, and those less the zeros that end them.
+func flippable(t *testing.T, dir string) (files []flippableFile) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -50,27 +50,46 @@ func flippable(t *testing.T, dir string) (names []string, sizes []int64) {
 			t.Fatal(err)
 		}
 		if size := len(strings.TrimRight(string(content), "\x00")); size > 0 {
-			names, sizes = append(names, e.Name()), append(sizes, int64(size))
+			files = append(files, flippableFile{e.Name(), int64(len(content)), int64(size)})
 		}
 	}
-	return names, sizes
+	return files
 }
 
-// randomFlip picks any byte of any file half of the time, or else any file and a byte of it, or the small
+type flippableFile struct {
+	name       string
+	size, data int64
+}
+
+// randomFlip picks any byte of any file, any byte of what is not zeros at an end, or first any file, or else the small
 // files that guard the others would hardly be met.
-func randomFlip(r *rand.Rand, names []string, sizes []int64) flip {
-	i := r.IntN(len(names))
-	if r.IntN(2) == 0 {
-		var total int64
-		for _, size := range sizes {
-			total += size
-		}
-		at := r.Int64N(total)
-		for i = 0; at >= sizes[i]; i++ {
-			at -= sizes[i]
+func randomFlip(r *rand.Rand, files []flippableFile) flip {
+	flipped := func(name string, size int64) flip {
+		return flip{file: name, offset: r.Int64N(size), bit: r.IntN(8)}
+	}
+	how := r.IntN(4)
+	if how == 0 {
+		f := files[r.IntN(len(files))]
+		return flipped(f.name, f.data)
+	}
+	var total int64
+	for _, f := range files {
+		if total += f.data; how == 1 {
+			total += f.size - f.data
 		}
 	}
-	return flip{file: names[i], offset: r.Int64N(sizes[i]), bit: r.IntN(8)}
+	at := r.Int64N(total)
+	for _, f := range files {
+		size := f.data
+		if how == 1 {
+			size = f.size
+		}
+		if at < size {
+			return flipped(f.name, size)
+		}
+		at -= size
+	}
+	panic("unreachable")
 }
 
 func (f *flip) apply(dir string) error {
@@ -95,6 +114,7 @@ func (f *flip) judge(t *testing.T, dir string, want func(storage.Store) error) {
 	if err != nil {
 		f.outcome, f.err = refusedAtOpen, err
 	} else {
+		s.Impatient()
 		f.outcome = harmless
 		if err = want(s); err != nil {
 			f.outcome, f.err = detectedAtRead, err
@@ -124,11 +144,11 @@ func scrubAll(s storage.Store, budget int) error {
 func TestFlippedBits(t *testing.T) {
 	for _, d := range flipDirectories(t) {
 		t.Run(d.name, func(t *testing.T) {
-			names, sizes := flippable(t, d.dir)
+			files := flippable(t, d.dir)
 			r := rand.New(rand.NewPCG(*flipSeed, 5))
 			table := map[string]int{}
 			for range *flips {
-				f := randomFlip(r, names, sizes)
+				f := randomFlip(r, files)
 				spoilt := copyDir(t, d.dir)
 				if err := f.apply(spoilt); err != nil {
 					t.Fatal(err)
@@ -306,14 +326,15 @@ func TestFlippedWhileRunning(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	names, sizes := flippable(t, dir)
+	s.Impatient()
+	files := flippable(t, dir)
 	r := rand.New(rand.NewPCG(*flipSeed, 6))
 	if err := scrubAll(s, 64<<10); err != nil {
 		t.Fatal(err)
 	}
 	table := map[string]int{}
 	for range *flips {
-		f := randomFlip(r, names, sizes)
+		f := randomFlip(r, files)
 		if err := f.apply(dir); err != nil {
 			t.Fatal(err)
 		}

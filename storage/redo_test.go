@@ -93,6 +93,9 @@ func TestRedoStopsAnywhere(t *testing.T) {
 			openStopsAnywhere(t, beside)
 		}
 		wantRedone(t, again, last)
+		if left := again.RedoRecords(); left > 0 {
+			t.Fatalf("%d redo records are left", left)
+		}
 		if held := again.Held(); held != uint64(last/4*4) || again.Usage().GroupFirst != uint64(1+last/4*2) {
 			t.Fatalf("violation of durability: group %d is held, %+v", held, again.Usage())
 		}

@@ -71,24 +71,36 @@ type scrub struct {
 }
 
 func (s *scrub) files() error {
-	dir := s.b.opts.Dir
-	id, ran, err := readIdentity(dir)
+	for _, check := range []func() error{s.identity, s.mark, s.registry, s.manifest, s.logs} {
+		if err := s.lasting(check); err != nil {
+			return err
+		}
+	}
+	s.at.stage = scrubTables
+	return nil
+}
+
+// scrubPatience is how often a check that finds damage is repeated, after pauses of 1 ms, 2 ms and so on: for one
+// second at least, since Badger may be kept from its next step by a busy machine.
+const scrubPatience = 10
+
+// lasting repeats a check that finds damage. What is being written, replaced or deleted may look damaged for a
+// moment; damage stays.
+func (s *scrub) lasting(check func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := check()
+		if !errors.Is(err, ErrDamaged) || attempt == s.b.patience {
+			return err
+		}
+		time.Sleep(time.Millisecond << attempt)
+	}
+}
+
+func (s *scrub) identity() error {
+	id, ran, err := readIdentity(s.b.opts.Dir)
 	if err == nil && (id != s.b.opts.Identity || !bool(ran)) {
 		err = fmt.Errorf("%w: file %s is of %v", ErrDamaged, identityName, id)
 	}
-	if err == nil {
-		err = s.mark()
-	}
-	if err == nil {
-		err = s.registry()
-	}
-	if err == nil {
-		err = s.manifest()
-	}
-	if err == nil {
-		err = s.logs()
-	}
-	s.at.stage = scrubTables
 	return err
 }
 
@@ -118,22 +130,17 @@ func (s *scrub) registry() error {
 // and one that is in use both before and after the manifest was read was so meanwhile.
 func (s *scrub) manifest() error {
 	before := s.tableIDs()
-	for attempt := 0; ; attempt++ {
-		m, err := readManifest(s.b.opts, s.b.log)
-		if err != nil && attempt < 3 && errors.Is(err, ErrDamaged) {
-			continue // it was being written while it was read
-		}
-		if err != nil {
-			return err
-		}
-		after := s.tableIDs()
-		for _, id := range before {
-			if _, named := m.Tables[id]; !named && slices.Contains(after, id) {
-				return fmt.Errorf("%w: the manifest has lost table %d", ErrDamaged, id)
-			}
-		}
-		return nil
+	m, err := readManifest(s.b.opts, s.b.log)
+	if err != nil {
+		return err
 	}
+	after := s.tableIDs()
+	for _, id := range before {
+		if _, named := m.Tables[id]; !named && slices.Contains(after, id) {
+			return fmt.Errorf("%w: the manifest has lost table %d", ErrDamaged, id)
+		}
+	}
+	return nil
 }
 
 func (s *scrub) tableIDs() (ids []uint64) {
@@ -151,11 +158,7 @@ func (s *scrub) logs() error {
 		return err
 	}
 	v, err := verifyLogs(s.b.opts.Dir)
-	// A record may be in the middle of being written, which takes Badger some microseconds.
-	for attempt := 0; err == nil && v.unread != "" && attempt < 10; attempt++ {
-		time.Sleep(time.Millisecond)
-		v, err = verifyLogs(s.b.opts.Dir)
-	}
+	s.budget -= v.bytes
 	switch {
 	case err != nil:
 	case v.files == 0:
@@ -165,7 +168,6 @@ func (s *scrub) logs() error {
 	case v.last > 0 && v.last < last:
 		err = fmt.Errorf("%w: the newest log ends with group %d, but group %d is saved", ErrDamaged, v.last, last)
 	}
-	s.budget -= v.bytes
 	return err
 }
 
@@ -183,12 +185,18 @@ func (s *scrub) tables() error {
 	id := ids[at]
 	s.at.table = id
 	path := table.NewFilename(id, s.b.opts.Dir)
-	size, err := verifyTable(path)
-	s.budget -= size
-	if err == nil || errors.Is(err, os.ErrNotExist) && !slices.Contains(s.tableIDs(), id) {
-		return nil // compaction has replaced it
+	err := s.lasting(func() error {
+		if !slices.Contains(s.tableIDs(), id) {
+			return nil // compaction has replaced it, and may be deleting it
+		}
+		size, err := verifyTable(path)
+		s.budget -= size
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("table %s: %w", filepath.Base(path), err)
 	}
-	return fmt.Errorf("table %s: %w", filepath.Base(path), err)
+	return nil
 }
 
 // groups reads on in the log, from where it begins now if that is further on.

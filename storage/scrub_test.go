@@ -64,6 +64,7 @@ func TestScrubMissesNoFile(t *testing.T) {
 			if err := os.Remove(files[len(files)-1]); err != nil {
 				t.Fatal(err)
 			}
+			s.Impatient()
 			wantError(t, scrubAll(s, 1000), storage.ErrDamaged)
 		})
 	}

@@ -26,7 +26,7 @@ func verifyLogs(dir string) (v verifiedLogs, err error) {
 		return v, err
 	}
 	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := readStanding(filepath.Join(dir, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue // its memory table was flushed meanwhile
 		}
@@ -51,6 +51,20 @@ func verifyLogs(dir string) (v verifiedLogs, err error) {
 		}
 	}
 	return v, nil
+}
+
+// readStanding reads a file whole. One that is being deleted, which Badger begins by cutting it to nothing, is
+// not there any more.
+func readStanding(path string) ([]byte, error) {
+	before, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err == nil && int64(len(data)) < before.Size() {
+		err = fmt.Errorf("%s is being deleted: %w", path, os.ErrNotExist)
+	}
+	return data, err
 }
 
 // verifiedLogs is what the logs hold.

@@ -18,7 +18,7 @@ import (
 
 // Request is one command, or read, as a client sent it.
 type Request struct {
-	Kind    wire.RequestKind  // RequestCommand, RequestControl, RequestSession or RequestRead
+	Kind    wire.RequestKind  // any but RequestStatus and RequestPing
 	Session epaxos.InstanceID // zero: the client asked for no deduplication
 	Number  uint64
 	Payload []byte // owned by the proposer

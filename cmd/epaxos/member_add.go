@@ -49,8 +49,8 @@ func memberAddCommand(sh *shell) *cobra.Command {
 		Use:   "add [NAME] --addr HOST:PORT",
 		Short: "Add a replica",
 		Long: `Adds a replica under a new id. In this order: makes its directory, with key, certificate and configuration;
-tells the cluster of it, as a learner; prints the command that starts it and waits until it runs and has caught up; makes
-it a voter. Started while it waits, or later, on whatever machine has the directory.
+tells the cluster of it, as a learner; prints the command that starts it and waits until it runs and has caught up;
+makes it a voter. Started while it waits, or later, on whatever machine has the directory.
 
 If the command is interrupted nothing is wrong: what was reached stays, and "epaxos member promote" goes on from there.
 With --voter it counts in quorums at once, and others keep all that it has not executed. NAME is its site or region.` +

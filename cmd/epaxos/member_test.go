@@ -140,3 +140,70 @@ func TestSuperseded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestForceNewCluster goes on with one directory of three, and grows from there.
+func TestForceNewCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := filepath.Join(t.TempDir(), "cluster")
+	configs, err := server.Init(dir, freeAddr(t), freeAddr(t), freeAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(path string) *server.Server {
+		t.Helper()
+		config, err := server.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replica, err := server.Open(config, execution.KV{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(replica.Abort)
+		return replica
+	}
+	env := map[string]string{profileEnv: filepath.Join(dir, "client.yaml")}
+	do := func(code int, says string, args ...string) {
+		t.Helper()
+		got := invoke(ctx, "", env, args...)
+		if got.code != code || !strings.Contains(squeeze(got.out+got.err), says) {
+			t.Fatalf("%v: %+v, want code %d and %q", args, got, code, says)
+		}
+	}
+	var replicas []*server.Server
+	for _, path := range configs {
+		replicas = append(replicas, open(path))
+	}
+	do(0, "ok", "put", "colour", "blue")
+	do(1, "stop it first", "member", "force-new-cluster", "--config", configs[1])
+	for _, r := range replicas {
+		for s := r.StatusNow(); s.Pending > 0 || behind(&s) > 0 || s.Executed[0]+s.Executed[1]+s.Executed[2] == 0; s = r.StatusNow() {
+			pause(ctx)
+		}
+	}
+	if err := replicas[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	replicas[0].Abort()
+	replicas[2].Abort()
+	do(1, "nothing was changed: say --yes", "member", "force-new-cluster", "--config", configs[1])
+	do(0, "replica 2 is the only member of cluster", "member", "force-new-cluster", "--config", configs[1], "--yes")
+
+	alone := open(configs[1])
+	do(0, "blue", "get", "colour", "-o", "raw")
+	if s := alone.StatusNow(); s.Members.Epoch != 2 || len(s.Members.Voters) != 1 || s.SlowQuorum != 1 {
+		t.Errorf("alone: %+v", s)
+	}
+	started := startLater(t, filepath.Join(dir, "n4", "config.yaml"))
+	do(0, "epoch 4 of 2 voters", "member", "add", "--addr", freeAddr(t))
+	t.Cleanup((<-started).Abort)
+	do(0, "ok", "put", "colour", "red")
+	// One of the lost is told that it is none any more.
+	lost := open(configs[0])
+	select {
+	case <-lost.Done():
+	case <-ctx.Done():
+		t.Fatal("a member of the old cluster goes on")
+	}
+}

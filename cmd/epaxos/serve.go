@@ -112,8 +112,8 @@ func explained(err error) error {
 }
 
 const retire = "Do not start it on this directory again, nor on a copy: it may have forgotten what it promised. " +
-	"Keep the directory for analysis, and put a new replica in its place: \"epaxos member replace ID --addr HOST:PORT\", " +
-	"where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
+	"Keep the directory for analysis, and put a new replica in its place, by \"epaxos member replace ID --addr " +
+	"HOST:PORT\" where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
 
 var advice = []struct {
 	fault error
@@ -131,6 +131,7 @@ var advice = []struct {
 		"by \"epaxos member add\"."},
 	{server.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
 		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
+	{server.ErrNoSurvivor, "What to do: take the directory of another replica. Nothing was changed."},
 	{server.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +
 		"is lost."},
 	{syscall.EADDRINUSE, "What to do: end the process that uses the address, or correct listen. Is this replica " +

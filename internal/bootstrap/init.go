@@ -13,6 +13,7 @@ import (
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/config"
 	"github.com/264bc8cf/epaxos/internal/identity"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Defaults of Options.
@@ -43,6 +44,8 @@ type Options struct {
 	E        *int     // crashes tolerated on the fast path; nil is the most that F allows
 	// Overrides, if set, may change the configuration of each replica before it is written.
 	Overrides func(*config.Config)
+
+	fill func(config.Config) error // what to do with each data directory once it is made; nil is nothing
 }
 
 // Layout tells where everything is. Slices are in the order of the replica ids, which count from 1.
@@ -163,7 +166,7 @@ func (o *Options) buildReplica(dir string, cluster *identity.Cluster, i int) err
 	c := replicaConfig(home)
 	c.Cluster = config.ClusterID(cluster.ID)
 	c.Replica, c.Incarnation, c.Name = self.Replica, self.Incarnation, o.name(i)
-	c.Listen = self.Addr
+	c.Listen, c.Format = self.Addr, int(wire.Format)
 	for j, m := range cluster.Members {
 		c.Members = append(c.Members, config.Member{
 			ID: m.Replica, Addr: m.Addr, Fingerprint: config.Fingerprint(m.Fingerprint),
@@ -179,7 +182,10 @@ func (o *Options) buildReplica(dir string, cluster *identity.Cluster, i int) err
 	if o.Overrides != nil {
 		o.Overrides(&c)
 	}
-	return createReplica(home, c)
+	if err := createReplica(home, c); err != nil || o.fill == nil {
+		return err
+	}
+	return o.fill(c)
 }
 
 func (o *Options) name(i int) string {

@@ -23,10 +23,12 @@ type Config struct {
 	Dir         string           `mapstructure:"dir"`    // data directory
 	Listen      string           `mapstructure:"listen"` // UDP host:port, for peers and clients
 
-	Members []Member `mapstructure:"members"` // voters of the first epoch, or whom to ask
-	Join    bool     `mapstructure:"join"`    // this replica is none of members
-	F       int      `mapstructure:"f"`       // Auto: from the number of members
-	E       int      `mapstructure:"e"`       // Auto: from the number of members and F
+	Members   []Member `mapstructure:"members"`    // voters of the first epoch, or whom to ask
+	Join      bool     `mapstructure:"join"`       // this replica is none of members
+	Format    int      `mapstructure:"format"`     // level of the first epoch
+	FormatMax int      `mapstructure:"format_max"` // highest level that this replica takes part at; 0 is any
+	F         int      `mapstructure:"f"`          // Auto: from the number of members
+	E         int      `mapstructure:"e"`          // Auto: from the number of members and F
 
 	TLS             TLS      `mapstructure:"tls"`
 	Eviction        Eviction `mapstructure:"membership"`

@@ -80,7 +80,7 @@ log: {level: warn, format: json}
 			{ID: 2, Addr: "b.example:7000", Fingerprint: repeated(0x22), Incarnation: 43, Name: "virginia"},
 			{ID: 3, Addr: "c.example:7000", Fingerprint: repeated(0x33), Incarnation: 44},
 		},
-		F: 1, E: 0,
+		Format: 1, F: 1, E: 0,
 		TLS:             TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "replica.pem"), Key: "/secret/replica.key"},
 		Limits:          Limits{InFlight: 7, InFlightPerKey: 2, Queue: 9, ClientRequests: 11, PeerQueueBytes: 3 * MiB},
 		Timing:          Timing{2 * time.Millisecond, 20 * time.Millisecond, 1500 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond},
@@ -186,7 +186,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"name": "virginia", "dir": "data", "listen": ":7000",
 		"members": "1=a:1#" + strings.Repeat("11", 32) + "#42,2=b:1#" + strings.Repeat("22", 32) + "#0x2b#virginia," +
 			"3=[::1]:1#" + strings.Repeat("33", 32) + "#44",
-		"join": "true", "f": "1", "e": "0", "tls.ca": "ca.pem", "tls.cert": "r.pem", "tls.key": "r.key",
+		"join": "true", "format": "3", "format_max": "4", "f": "1", "e": "0", "tls.ca": "ca.pem", "tls.cert": "r.pem", "tls.key": "r.key",
 		"limits.in_flight": "7", "limits.in_flight_per_key": "2", "limits.queue": "9",
 		"limits.client_requests": "11", "limits.peer_queue_bytes": "3MiB",
 		"timing.tick": "2ms", "timing.heartbeat": "20ms", "timing.suspect": "2s", "timing.resend": "200ms",

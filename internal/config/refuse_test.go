@@ -150,6 +150,8 @@ func TestEveryKeyHasItsBounds(t *testing.T) {
 		"listen":                   {[]string{":0", ":65536", "7000"}, "between 1 and 65535|not host:port"},
 		"members":                  {[]string{"1=a:1"}, "is not id=host:port#fingerprint#incarnation"},
 		"join":                     {[]string{"yes", "1", "true"}, "neither true nor false|members list replica 2 itself"},
+		"format":                   {[]string{"0", "65537"}, "between 1 and 65536"},
+		"format_max":               {[]string{"65537"}, "between 0 and 65536"},
 		"f":                        {[]string{"2", "-1", "2147483648"}, "at most 1|neither auto nor|at most 2147483647"},
 		"e":                        {[]string{"2", "half"}, "at most 1|neither auto nor"},
 		"tls.ca":                   {[]string{long}, "at most 4096"},

@@ -180,6 +180,7 @@ const (
 	scrubPeriodMax = 365 * 24 * time.Hour
 	evictAfterMin  = 10 * time.Second
 	evictLagMin    = 1000
+	formatMax      = 1 << 16 // what a program knows it tells itself
 )
 
 // checkUpkeep checks what is off where it is zero.
@@ -187,6 +188,8 @@ func (c Config) checkUpkeep(ch *checker) {
 	period := c.Storage.ScrubPeriod
 	ch.that(period == 0 || scrubPeriodMin <= period && period <= scrubPeriodMax, "storage.scrub_period",
 		"%v is impossible: 0s, or between %v and %v", period, scrubPeriodMin, scrubPeriodMax)
+	ch.between("format", c.Format, 1, formatMax)
+	ch.between("format_max", c.FormatMax, 0, formatMax)
 	after := c.Eviction.EvictAfter
 	ch.that(after == 0 || after >= max(evictAfterMin, 3*c.Timing.Suspect), "membership.evict_after",
 		"%v is too short: 0s, or at least %v: a restart must not cost a replica its place", after,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,6 +13,7 @@ import (
 type Chart struct {
 	Title  string
 	X, Y   string // what the axes show, with units
+	LogX   bool
 	LogY   bool
 	Series []Series
 	Marks  []Mark
@@ -105,7 +107,7 @@ func (c *Chart) scales() (x, y scale) {
 	minX, maxX, minY, maxY := math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
 	for _, s := range c.Series {
 		for i := range s.X {
-			if math.IsNaN(s.Y[i]) || c.LogY && s.Y[i] <= 0 {
+			if !c.shows(&s, i) {
 				continue
 			}
 			minX, maxX = min(minX, s.X[i]), max(maxX, s.X[i])
@@ -121,7 +123,32 @@ func (c *Chart) scales() (x, y scale) {
 	} else {
 		y = linear(min(minY, 0), maxY, bottom, top)
 	}
+	if c.LogX {
+		return logarithmic(minX, maxX, marginLeft, chartWidth-marginRight), y
+	}
 	return linear(minX, maxX, marginLeft, chartWidth-marginRight), y
+}
+
+// shows reports whether a point can be drawn.
+func (c *Chart) shows(s *Series, i int) bool {
+	return !math.IsNaN(s.Y[i]) && (!c.LogY || s.Y[i] > 0) && (!c.LogX || s.X[i] > 0)
+}
+
+// classes are the styles of the lines: a family has the same in all charts, and others of it take those that are left.
+func (c *Chart) classes() []int {
+	classes := make([]int, len(c.Series))
+	taken := map[int]bool{}
+	left := len(Families())
+	for i := range c.Series {
+		family, _, _ := strings.Cut(strings.SplitN(c.Series[i].Name, "-", 2)[0], "@")
+		class := slices.Index(Families(), family)
+		if class < 0 || taken[class] {
+			class = left % styles
+			left++
+		}
+		classes[i], taken[class] = class, true
+	}
+	return classes
 }
 
 // SVG draws the chart. Colours come from the page's style.
@@ -163,11 +190,11 @@ func (c *Chart) SVG() string {
 // line draws one series.
 func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 	s := &c.Series[index]
-	class := index % styles
+	class := c.classes()[index]
 	var path strings.Builder
 	drawing := false
 	for i := range s.X {
-		if math.IsNaN(s.Y[i]) || c.LogY && s.Y[i] <= 0 {
+		if !c.shows(s, i) {
 			drawing = false
 			continue
 		}
@@ -182,7 +209,7 @@ func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 		html.EscapeString(s.Name))
 	if len(s.X) <= markersMax {
 		for i := range s.X {
-			if !math.IsNaN(s.Y[i]) && (!c.LogY || s.Y[i] > 0) {
+			if c.shows(s, i) {
 				fmt.Fprintf(b, `<circle class="dot s%d" cx="%.1f" cy="%.1f" r="3.2"><title>%s: %s at %s</title></circle>`,
 					class, x.at(s.X[i]), y.at(s.Y[i]), html.EscapeString(s.Name), short(s.Y[i]), short(s.X[i]))
 			}
@@ -194,10 +221,11 @@ func (c *Chart) line(b *strings.Builder, index int, x, y *scale) {
 // legend names the lines.
 func (c *Chart) legend() string {
 	var b strings.Builder
+	classes := c.classes()
 	b.WriteString(`<ul class="legend">`)
 	for i := range c.Series {
 		fmt.Fprintf(&b, `<li><svg viewBox="0 0 28 10" aria-hidden="true"><path class="line s%d" d="M1 5L27 5"/></svg>%s</li>`,
-			i%styles, html.EscapeString(c.Series[i].Name))
+			classes[i], html.EscapeString(c.Series[i].Name))
 	}
 	b.WriteString("</ul>\n")
 	return b.String()
@@ -208,5 +236,10 @@ func short(v float64) string {
 	if math.Abs(v) < 1e-9 {
 		return "0"
 	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
+	digits := int(math.Floor(math.Log10(math.Abs(v)))) + 1
+	text := strconv.FormatFloat(v, 'f', max(4-digits, 0), 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }

@@ -28,7 +28,8 @@ type Section struct {
 	Note  string // parameters, and how to read it
 	Chart *Chart
 	Table Table
-	Quiet bool // too long for a terminal
+	Quiet bool // too long for a terminal, and folded on the page
+	Wordy bool // too wide for a terminal
 }
 
 // Table has text in its first column and mostly numbers in the others.
@@ -118,7 +119,7 @@ var experiments = []experiment{
 	{
 		name: "failover", short: "A time line around the death of a site, the leader's where there is one",
 		defaults: Options{
-			Protocols: "epaxos,multipaxos,flexiblepaxos,fastpaxos,basicpaxos", Replicas: []int{5}, Conflicts: []float64{2, 50},
+			Protocols: "epaxos,multipaxos,flexiblepaxos,fastpaxos", Replicas: []int{5}, Conflicts: []float64{2, 50},
 			Duration: 15 * time.Second, RTT: "sosp13",
 		},
 		points: failoverPoints, show: showFailover,

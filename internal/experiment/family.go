@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -42,7 +43,7 @@ func showFamily(o *Options, results []Result) Report {
 				"client, and answered when it has been executed there.",
 		},
 	}
-	report.Sections = append(report.Sections, Section{Title: "How they differ", Quiet: true, Table: familyWords(groups)})
+	report.Sections = append(report.Sections, Section{Title: "How they differ", Wordy: true, Table: familyWords(groups)})
 	for _, n := range o.Replicas {
 		report.Sections = append(report.Sections, familySections(o, where(groups, withReplicas(n)), n)...)
 	}
@@ -98,9 +99,10 @@ func familySections(o *Options, groups []group, n int) []Section {
 	sections := []Section{
 		{Title: "Trade-offs, " + head, Table: familyTradeoffs(groups, quiet), Note: parametersText(o, head) +
 			" Messages count heartbeats out; the busiest replica's share counts what it sends and receives. " +
-			"The gap is the longest time without an answer in a region that lives."},
+			"The gap is the longest time without an answer in a region that lives. Hot has all requests on one key."},
 		{Title: "Median until chosen, by region and without conflicts, " + head, Table: familyRegions(quiet),
-			Note: "Milliseconds. The limit is the round trip to the nearest fast quorum of EPaxos*, without a disk."},
+			Note: "Milliseconds. The limit is the round trip to the nearest fast quorum of EPaxos*, without a disk. A " +
+				"dash is a region of which no request began and was answered in the measured time."},
 	}
 	for _, phase := range []string{familyQuiet, familyContended} {
 		title := "Time to the answer, no conflicts, "
@@ -114,7 +116,7 @@ func familySections(o *Options, groups []group, n int) []Section {
 
 func familyTradeoffs(groups, quiet []group) Table {
 	t := Table{Header: []string{
-		"protocol", "leader", "quorums 1/2/fast", "f", "chosen p50", "p99", "contended: chosen p50", "p99",
+		"protocol", "leader", "quorums 1/2/fast", "f", "chosen p50", "p99", "hot: chosen p50", "p99",
 		"answered p50", "p99",
 		"fast %", "msgs/cmd", "busiest", "bytes/cmd", "syncs/cmd", "gap ms",
 	}}
@@ -180,5 +182,10 @@ func tailSection(title, note string, groups []group) Section {
 		}
 		chart.Series = append(chart.Series, s)
 	}
+	low, high := math.Inf(1), 0.0
+	for _, s := range chart.Series {
+		low, high = min(low, s.X[0]), max(high, s.X[len(s.X)-1])
+	}
+	chart.LogX = high > 8*low
 	return Section{Title: title, Note: note, Chart: chart, Table: table}
 }

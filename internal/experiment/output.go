@@ -20,7 +20,7 @@ func (r *Report) print(out io.Writer) {
 		return
 	}
 	for _, s := range r.Sections {
-		if s.Quiet {
+		if s.Quiet || s.Wordy {
 			continue
 		}
 		fmt.Fprintf(out, "\n%s\n", s.Title)

@@ -51,7 +51,9 @@ var packageRules = []packageRule{
 	{"internal/identity", []string{"epaxos"}, whyLeaf},
 	{"internal/wan", nil, whyLeaf},
 	{"internal/config", []string{"epaxos"}, whyLeaf},
-	{"internal/bootstrap", []string{"epaxos", "storage", "internal/config", "internal/identity"}, whyLeaf},
+	{"internal/bootstrap", []string{
+		"epaxos", "storage", "internal/config", "internal/identity", "internal/wire",
+	}, whyLeaf},
 	{"internal/history", []string{"epaxos", "execution", "internal/wire"}, whyLeaf},
 	{"internal/node", []string{"epaxos", "deps", "execution", "storage", "internal/wire"}, whyNode},
 	{"internal/sim", []string{

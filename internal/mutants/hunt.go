@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,8 +26,11 @@ var hunters = map[string]*hunter{
 	"explore": {folder: "epaxos", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestExplore$", "-explore=" + h.where}
 	}},
-	"node": {folder: "internal/node", arguments: func(hunt) []string {
-		return []string{"-test.run=^TestForgetfulReplicaIsSilent$"}
+	"node": {folder: "internal/node", arguments: func(h hunt) []string {
+		return []string{"-test.run=^Test" + cmp.Or(h.where, "ForgetfulReplicaIsSilent") + "$"}
+	}},
+	"storage": {folder: "storage", arguments: func(h hunt) []string {
+		return []string{"-test.run=^Test" + h.where + "$"}
 	}},
 	// Only the invariants of a script count: what its golden text expects is another matter.
 	"scripts": {folder: "epaxos", environment: "SCRIPT_INVARIANTS_ONLY=1", arguments: func(h hunt) []string {

@@ -91,6 +91,10 @@ func (n *Node) begin(members wire.Members) error {
 	if err := members.Validate(); err != nil {
 		return err
 	}
+	if members.Format < wire.FormatMin || members.Format > n.formatMax() {
+		return fmt.Errorf("the cluster is at format level %d, and this program knows %d to %d: run a version that knows "+
+			"it: %w", members.Format, wire.FormatMin, n.formatMax(), storage.ErrFormat)
+	}
 	e := epoch{
 		members: members, membership: members.Membership(), ahead: n.ahead, led: map[epaxos.InstanceID]epaxos.Led{},
 	}

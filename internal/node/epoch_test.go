@@ -99,12 +99,12 @@ func (c *company) turn(i int) (busy bool) {
 	n := c.nodes[i]
 	messages, err := n.Save(c.now)
 	if err != nil {
-		c.t.Fatalf("replica %d: %v", i+1, err)
+		c.t.Fatalf("violation of integrity: replica %d: %v", i+1, err)
 	}
 	messages = slices.Clone(messages)
 	answers, err := n.Execute(c.now)
 	if err != nil {
-		c.t.Fatalf("replica %d: %v", i+1, err)
+		c.t.Fatalf("violation of integrity: replica %d: %v", i+1, err)
 	}
 	for _, a := range answers {
 		if _, twice := c.answers[a.Proposal]; twice {

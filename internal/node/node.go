@@ -26,6 +26,7 @@ type Config struct {
 	WriteBack  time.Duration     // what nobody waits for is saved at the latest after this
 	Compaction Compaction        // zero values are defaults
 	Transfer   Transfer          // likewise
+	FormatMax  uint32            // the highest format level that this replica takes part at; 0 is wire.Format
 	Trace      func(line string) // one line per message and record; nil is none
 }
 

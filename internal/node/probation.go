@@ -57,7 +57,7 @@ func (n *Node) takeHeard() []wire.Heard {
 func (n *Node) Hello(to epaxos.ReplicaID) wire.Hello {
 	hello := wire.Hello{
 		Cluster: n.config.Cluster, Replica: n.config.ID, Incarnation: n.config.Incarnation,
-		FormatMin: wire.FormatMin, FormatMax: wire.Format, Group: n.config.Store.LastGroup(), Epoch: n.stateEpoch(),
+		FormatMin: wire.FormatMin, FormatMax: n.formatMax(), Group: n.config.Store.LastGroup(), Epoch: n.stateEpoch(),
 	}
 	if p := n.peer(to); p != nil && p.group > 0 {
 		hello.HeardIncarnation, hello.HeardGroup = p.Incarnation, p.group
@@ -92,6 +92,14 @@ func (n *Node) Greet(now time.Duration, h wire.Hello) error {
 	return nil
 }
 
+// formatMax is the highest format level that this replica takes part at.
+func (n *Node) formatMax() uint32 {
+	if n.config.FormatMax != 0 {
+		return n.config.FormatMax
+	}
+	return wire.Format
+}
+
 func (n *Node) acceptable(h wire.Hello) error {
 	p := n.peer(h.Replica)
 	switch {
@@ -102,9 +110,12 @@ func (n *Node) acceptable(h wire.Hello) error {
 	case h.Incarnation != p.Incarnation:
 		return fmt.Errorf("replica %d comes as incarnation %x, the membership admits %x: restore its own "+
 			"directory and configuration, or replace it", h.Replica, h.Incarnation, p.Incarnation)
-	case h.FormatMin > wire.Format || h.FormatMax < wire.FormatMin:
+	case h.FormatMin > n.formatMax() || h.FormatMax < wire.FormatMin:
 		return fmt.Errorf("replica %d speaks formats %d to %d, this one %d to %d: upgrade the older of the two",
-			h.Replica, h.FormatMin, h.FormatMax, wire.FormatMin, wire.Format)
+			h.Replica, h.FormatMin, h.FormatMax, wire.FormatMin, n.formatMax())
+	case n.role != Joining && (h.FormatMin > n.members.Format || h.FormatMax < n.members.Format):
+		return fmt.Errorf("replica %d knows format levels %d to %d, and the cluster is at level %d: run a version there "+
+			"that knows it", h.Replica, h.FormatMin, h.FormatMax, n.members.Format)
 	}
 	return nil
 }

@@ -151,7 +151,7 @@ func checkWhole(t *testing.T, c *company, step int) {
 func beginning(t *testing.T, s *storage.Memory) (all []string) {
 	t.Helper()
 	if s.Held() == 0 {
-		t.Fatal("nothing is held")
+		t.Fatal("violation of durability: the state with which the epoch began is not held")
 	}
 	err := s.Changes(0, s.Held(), nil, func(w storage.Write) error {
 		all = append(all, fmt.Sprintf("%q=%x", w.Key, w.Value))
@@ -216,7 +216,7 @@ func TestDamagedPartsAreNotTaken(t *testing.T) {
 // What is staged is read back before it counts: a disk that has changed it meanwhile does not get through.
 func TestStagedStateIsReadBack(t *testing.T) {
 	c := joining(t)
-	flips := 3
+	flips := 1
 	c.configs[3].Store = &forger{Memory: c.stores[3], flips: &flips}
 	c.start(3)
 	c.joined()
@@ -232,7 +232,7 @@ type forger struct {
 }
 
 func (f *forger) Stage(writes []storage.Write, note []byte) error {
-	if decoded, err := wire.DecodeNote(note); err == nil && decoded.Whole && *f.flips > 0 && len(writes) > 0 {
+	if decoded, err := wire.DecodeNote(note); err == nil && !decoded.Whole && *f.flips > 0 && len(writes) > 0 {
 		*f.flips--
 		writes = slices.Clone(writes)
 		writes[0].Value = append(slices.Clone(writes[0].Value), 'x')

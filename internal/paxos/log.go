@@ -148,7 +148,7 @@ func (b *base) at(number Slot) *slot {
 
 // slotsAhead bounds how far above the end of the own log a message may reach: memory is taken only for
 // what can be true.
-const slotsAhead = 1 << 20
+const slotsAhead = 1 << 16
 
 // slot finds a slot or starts to know of it; nil if the number makes no sense.
 func (b *base) slot(number Slot) *slot {

@@ -42,12 +42,13 @@ type ClientRequest struct {
 type RequestKind uint8
 
 const (
-	RequestCommand RequestKind = iota + 1 // replicate Payload through the state machine
-	RequestStatus                         // the replica's view of itself: Response.Result is JSON
-	RequestPing                           // answered at once; measures the round trip
-	RequestControl                        // replicate Payload, a Control; Response.Result is a ControlResult
-	RequestSession                        // replicate Payload, a SessionOp; Response.Result is a SessionResult
-	RequestRead                           // answer Payload, which changes nothing, as Consistency says
+	RequestCommand  RequestKind = iota + 1 // replicate Payload through the state machine
+	RequestStatus                          // the replica's view of itself: Response.Result is JSON
+	RequestPing                            // answered at once; measures the round trip
+	RequestControl                         // replicate Payload, a Control; Response.Result is a ControlResult
+	RequestSnapshot                        // Payload is a SnapshotRequest, Response.Result a SnapshotPart
+	RequestSession                         // replicate Payload, a SessionOp; Response.Result is a SessionResult
+	RequestRead                            // answer Payload, which changes nothing, as Consistency says
 )
 
 // Consistency says what a read may show.

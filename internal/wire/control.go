@@ -20,6 +20,14 @@ type Control struct {
 	Members *Members // with ControlReconfigure only
 }
 
+// Format is the level from which on the command may be proposed: older programs would not understand it.
+func (c *Control) Format() uint32 {
+	if c.Kind == ControlBarrier {
+		return 2
+	}
+	return 1
+}
+
 // Footprint is what the command touches: everything, so that it has one place in the order of all commands.
 func (c *Control) Footprint() epaxos.Footprint {
 	space := epaxos.SpaceControl

@@ -2,10 +2,13 @@ package wire
 
 import "github.com/264bc8cf/epaxos/epaxos"
 
-// Format is the level of all encodings that this program writes; it reads FormatMin to Format.
+// Format is the highest level of what replicas may send and propose that this program knows; FormatMin is the
+// lowest. Which one holds stands in the membership.
+//
+// Level 2 has barriers (ControlBarrier), and with them snapshots of a cluster that serves.
 const (
 	FormatMin uint32 = 1
-	Format    uint32 = 1
+	Format    uint32 = 2
 )
 
 // Hello opens a connection between two replicas, each way.

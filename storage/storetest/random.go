@@ -58,11 +58,12 @@ func (m *versionsModel) readable() []uint64 {
 // check compares all that can be read with the model.
 func (m *versionsModel) check(t *testing.T, s storage.Store) {
 	t.Helper()
+	const wrong = "violation of durability: "
 	if s.Held() != m.held {
-		t.Fatalf("group %d is held, want %d", s.Held(), m.held)
+		t.Fatalf(wrong+"group %d is held, want %d", s.Held(), m.held)
 	}
 	for _, at := range m.readable() {
-		wantStrings(t, fmt.Sprint("as of ", at), changes(t, s, 0, at), sorted(m.states[at])...)
+		wantStrings(t, fmt.Sprint(wrong, "as of ", at), changes(t, s, 0, at), sorted(m.states[at])...)
 		for _, since := range m.readable() {
 			if since == 0 || since > at {
 				continue
@@ -77,16 +78,16 @@ func (m *versionsModel) check(t *testing.T, s storage.Store) {
 				}
 				return nil
 			})
-			what := fmt.Sprintf("what changed since %d as of %d, %v", since, at, err)
+			what := fmt.Sprintf(wrong+"what changed since %d as of %d, %v", since, at, err)
 			wantStrings(t, what, sorted(applied), sorted(m.states[at])...)
 		}
 	}
 	if m.staged == nil {
 		wantNoneStaged(t, s)
 	} else {
-		wantStrings(t, "staged", staged(t, s), sorted(m.staged)...)
+		wantStrings(t, wrong+"staged", staged(t, s), sorted(m.staged)...)
 	}
-	wantStrings(t, "state", state(t, s, "", ""), sorted(m.states[m.last()])...)
+	wantStrings(t, wrong+"state", state(t, s, "", ""), sorted(m.states[m.last()])...)
 }
 
 func sorted(state map[string]string) (lines []string) {
