@@ -76,12 +76,19 @@ const (
 	Stale = Consistency(wire.Stale)
 )
 
-// ReadOption changes what a read may show: a Consistency, or a Token.
+// ReadOption changes what a read may show: a Consistency, or a Token; or where it is read.
 type ReadOption interface{ read(request *Request) }
 
 func (c Consistency) read(request *Request) { request.Consistency = c }
 
 func (t Token) read(request *Request) { request.Consistency, request.Token = Session, t }
+
+// At makes one replica serve a read, be it a learner, and no other.
+func At(replica epaxos.ReplicaID) ReadOption { return place(replica) }
+
+type place epaxos.ReplicaID
+
+func (p place) read(request *Request) { request.Replica = epaxos.ReplicaID(p) }
 
 // Token names what a client has seen. Handed to another client, also in another process, its session reads show all
 // of that. The zero Token names nothing. A Token is a ReadOption: a session read after it.
