@@ -106,6 +106,12 @@ func (r *Replica) MustLive() error {
 	return nil
 }
 
+// SetFlags gives the next processes of the replica other flags of serve.
+func (r *Replica) SetFlags(flags ...string) { r.flags = flags }
+
+// MayEnd takes MustLive back: the process is about to be told to end by another.
+func (r *Replica) MayEnd() { r.process.meant.Store(true) }
+
 func (r *Replica) reap(p *process) {
 	err := p.cmd.Wait()
 	meant := p.meant.Load()
