@@ -145,8 +145,8 @@ func (c *Client) lastErr() error {
 }
 
 // Close ends the client's session and the connections, and fails the operations under way with ErrClosed: those
-// that were sent, and may change the state, with their outcome unknown. If some outcome is unknown, the session is left to
-// expire, so that Outcome of another client can tell. Close returns when every goroutine of the client has
+// that were sent, and may change the state, with their outcome unknown. If some outcome is unknown, the session is
+// left to expire, so that Outcome of another client can tell. Close returns when every goroutine of the client has
 // ended; it must not be called from a Request.Done.
 func (c *Client) Close() error {
 	c.ledger.close()
