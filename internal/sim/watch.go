@@ -166,7 +166,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 			c.switched(host, after, batch.Adopt)
 		}
 	}
-	c.holds(host, disk, &batch)
+	c.holds(host, epoch, &batch)
 }
 
 // marks finds the commands of executed marks.
@@ -254,14 +254,15 @@ func (c *checker) crashed(host int, d *disk) {
 		return
 	}
 	c.w.stop(c.remembers(host, heard))
-	if epoch := c.epochs[host]; c.votes(host, epoch) {
+	epoch := c.epochs[host]
+	if c.votes(host, epoch) {
 		c.w.stop(c.kept(host, before, log))
 		c.reread(host, log, state)
 	}
 	if after := c.epochOf(host, d); c.w.err == nil && after != c.epochs[host] {
 		c.switched(host, after, false)
 	}
-	c.holds(host, d, nil)
+	c.holds(host, epoch, nil)
 	d.synced = func(b storage.Batch) {
 		c.w.note(noteSave, host, b.Group)
 		c.synced(host, b)
