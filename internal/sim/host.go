@@ -126,6 +126,7 @@ func (w *world) start(i int) {
 	if w.refused(i, err) {
 		return
 	}
+	w.check.turnedTo(i)
 	if w.options.Seed%3 == 0 {
 		h.node.State().LimitCache(smallCache)
 	}

@@ -27,7 +27,8 @@ func (h *held) remove(key []byte) {
 	delete(h.keys, string(key))
 }
 
-// holds takes what a disk holds after a batch that it saved in an epoch, or after a crash. Only runs in which somebody may learn pay for it.
+// holds takes what a disk holds after a batch that it saved in an epoch, or after a crash. Only runs in which
+// somebody may learn pay for it.
 func (c *checker) holds(host int, e epaxos.Epoch, batch *storage.Batch) {
 	if !c.w.setup.epochs {
 		return
