@@ -221,3 +221,36 @@ func TestTheRemovedIsTheLastOfAQuorum(t *testing.T) {
 		t.Error("it would stay for ever")
 	}
 }
+
+// One that is late asks for a state, and the one that it asked dies; then it hears the decisions after all. It must not go
+// on asking.
+func TestNobodyIsAskedForAStateThatIsNotNeeded(t *testing.T) {
+	c := newCompany(t, 3)
+	c.put(0, "a", "1")
+	c.settle(time.Second)
+	c.lost = func(e epaxos.Envelope) bool { return e.From == 3 || e.To == 3 }
+	c.reconfigure(1, func(m *wire.Members) { m.E = 0 })
+	c.settle(2 * time.Second)
+	c.lost = func(e epaxos.Envelope) bool {
+		switch e.Message.(type) {
+		case epaxos.StateChunk:
+			return true
+		case epaxos.Gossip, epaxos.Commit:
+			return e.To == 3
+		default:
+			return false
+		}
+	}
+	for c.nodes[2].Status().Transfer.Source == 0 {
+		c.settle(100 * time.Millisecond)
+	}
+	dead := c.nodes[2].Status().Transfer.Source
+	c.lost = func(e epaxos.Envelope) bool { return e.From == dead || e.To == dead }
+	c.settle(10 * time.Second)
+	if got := c.epochs(); got[2] != 2 {
+		t.Fatalf("epochs %v", got)
+	}
+	if source := c.nodes[2].Status().Transfer.Source; source != 0 {
+		t.Errorf("it still asks replica %d, which is dead, for a state that it has", source)
+	}
+}
