@@ -159,7 +159,7 @@ func (n *Node) arrive() {
 	r := &n.receiver
 	r.asOf, r.ended = r.started, n.now
 	r.next = n.now + min(max(roundInterval, roundRest*(n.now-r.started)), roundIntervalMax)
-	if r.note.Boundary || n.ahead > r.note.Epoch {
+	if r.since == 0 || r.note.Boundary || n.ahead > r.note.Epoch { // there is more already
 		r.next = n.now
 	}
 	r.source, r.since, r.note, r.begun, r.waiting = 0, 0, wire.Note{}, false, false

@@ -77,6 +77,9 @@ func (n *Node) restoreTransfer() error {
 // settleReceiver begins what is due and repeats what was lost.
 func (n *Node) settleReceiver() {
 	r := &n.receiver
+	if r.source != 0 && r.started == 0 { // before a restart
+		r.started, r.answered = n.now, n.now
+	}
 	n.watchProgress()
 	switch {
 	case r.source == 0:
