@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness bench demo experiments cluster soak endurance clean
+.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness life bench demo experiments cluster soak endurance clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ process: ## real processes under kill -9, bad networks and bad disks: a short se
 robustness: ## real processes, the whole table: SCENARIO= runs those with this in their name, SEED= their choices
 	$(GO) test -count=1 -v -timeout 60m -run TestScenarios ./internal/process -args \
 		$(if $(SCENARIO),-scenario=$(SCENARIO),-robustness) -seed=$(or $(SEED),$$(date +%s))
+
+life: ## real processes, from 3 replicas to 7 and back, one of them killed, under load: OPERATIONS= between changes
+	$(GO) test -count=1 -v -timeout 0 -run 'TestLife|TestCatchUp' ./internal/process -args -life=$(or $(OPERATIONS),5000)
 
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)

@@ -308,7 +308,8 @@ func (r *Replica) HasReady() bool {
 // Quiet reports whether nothing is left to do: all that was heard of is decided and nothing waits.
 func (r *Replica) Quiet() bool {
 	a := &r.admission
-	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && len(r.reads.open) == 0 && r.decided.CoversAll(r.tops) && r.rested()
+	return a.inFlight == 0 && len(a.batch) == 0 && a.queued == 0 && len(r.reads.open) == 0 &&
+		r.decided.CoversAll(r.tops) && r.rested()
 }
 
 // Stats returns the counters.

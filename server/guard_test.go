@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 func TestEviction(t *testing.T) {
 	ctx := testContext(t)
 	c := startCluster(t, 4)
-	c.tune = func(config *server.Config) { config.Eviction.After = 300 * time.Millisecond }
+	// By instances: three replicas of four decide nothing unless all of them keep up.
+	c.tune = func(config *server.Config) { config.Eviction.Instances = 400 }
 	c.startAll()
 	client := c.dial(ctx)
 	put := func() {
@@ -31,8 +33,17 @@ func TestEviction(t *testing.T) {
 	c.servers[3].Abort()
 	c.servers[3] = nil
 	for c.servers[0].StatusNow().Members.Epoch == 1 {
-		put()
-		time.Sleep(10 * time.Millisecond)
+		var writers sync.WaitGroup
+		for i := range 32 {
+			writers.Go(func() {
+				for range 10 {
+					if _, err := client.Put(ctx, fmt.Sprint(i), []byte("b")); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		writers.Wait()
 	}
 	m := c.servers[0].StatusNow().Members
 	if len(m.Voters) != 3 || m.Voters[2].Replica != 3 || m.F != 1 {

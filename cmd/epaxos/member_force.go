@@ -19,7 +19,7 @@ func memberForceCommand(sh *shell) *cobra.Command {
 		Use:   "force-new-cluster --config FILE",
 		Short: "Go on with one directory, after a quorum is lost for good",
 		Long: `For disasters only: when so many replicas are lost for good that the rest can decide nothing any more. Makes
-the replica of one surviving directory the only member of its cluster, which goes on from what that replica has executed.
+the replica of one surviving directory the only member of its cluster, which goes on from what it has executed.
 
 Run it on the directory of a replica that does not run. First it prints what may be lost, and changes nothing without
 --yes. Choose the survivor that has executed most. Afterwards start it with "epaxos serve", and add replicas with

@@ -41,8 +41,8 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 		}
 	}
 	if n.next != nil {
-		if !n.admitted { // then nothing may be written yet (rule S8)
-			return answers, nil
+		if !n.admitted { // then nothing may be written but a whole state that has come (rules S8 and M10)
+			return n.takeIn(answers)
 		}
 		return n.endEpoch(answers)
 	}

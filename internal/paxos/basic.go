@@ -250,10 +250,16 @@ func (p *basic) retreat() {
 	p.after = p.now + time.Duration(p.config.Rand.Int64N(int64(limit)))
 }
 
-// overtaken ends an attempt for a slot that others have decided, and goes on to the next.
+// overtaken ends an attempt for a slot that others have decided, and goes on to the next. Whoever was held off by
+// their ballots need not wait longer than at first.
 func (p *basic) overtaken() {
 	if a := &p.attempt; a.phase > 0 && a.slot.decided {
-		p.attempt, p.tries = attempt{}, 0
+		p.attempt = attempt{}
+	}
+	if p.attempt.phase == 0 {
+		if p.tries > 0 {
+			p.tries, p.after = 0, p.now+time.Duration(p.config.Rand.Int64N(int64(p.config.Timing.Backoff)))
+		}
 		p.begin()
 	}
 }

@@ -17,10 +17,11 @@
 //     from it. A leader that is suspected is succeeded by the next in the order of succession that lives.
 //   - Flexible: Multi with phase-2 quorums below a majority, and phase-1 quorums that meet each of them
 //     (Howard, Malkhi, Spiegelman, OPODIS 2016).
-//   - Fast: every replica sends its requests to all. Each gives them the next free slots of a fast round and tells
-//     all its votes; ⌈3n/4⌉ equal votes decide. If they differ, the coordinator takes them for answers to phase 1
-//     of the classic half of its round and proposes what may have been decided, else one of them (coordinated
-//     recovery; Lamport, "Fast Paxos", Distributed Computing 2006). A command that lost its slot is voted for in a later one.
+//   - Fast: every replica sends its requests to all. Each gives them the next free slots of a fast round and
+//     tells all its votes; ⌈3n/4⌉ equal votes decide. If they differ, the coordinator takes them for answers to
+//     phase 1 of the classic half of its round and proposes what may have been decided; if nothing may, all that
+//     was voted for (coordinated recovery; Lamport, "Fast Paxos", Distributed Computing 2006). A command that lost
+//     its slot all the same is voted for in a later one.
 //
 // # Absent, on purpose
 //

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"maps"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
@@ -19,6 +20,7 @@ type book struct {
 	visible *visibility
 	orders  *orders
 	ledger  *ledger
+	given   map[epaxos.ReplicaID]bool // all ids that ever belonged to a member, up to this epoch
 
 	endedBy epaxos.InstanceID           // the Reconfigure that was accepted first; zero while none was
 	end     *ending                     // as the first disk holds it; nil while none does
@@ -39,10 +41,32 @@ func (c *checker) newBook(record wire.Members) *book {
 	m := record.Membership()
 	b := &book{
 		record: record, members: m, visible: newVisibility(m), orders: newOrders(), ledger: newLedger(m),
-		final: map[int]epaxos.Dependencies{}, stood: map[epaxos.InstanceID]bool{},
+		final: map[int]epaxos.Dependencies{}, stood: map[epaxos.InstanceID]bool{}, given: map[epaxos.ReplicaID]bool{},
 	}
 	b.visible.excused = c.executedByAll
+	if len(c.books) > 0 {
+		b.given = maps.Clone(c.newest().given)
+	}
+	for _, member := range record.All() {
+		b.given[member.Replica] = true
+	}
 	return b
+}
+
+// mayBeFollowedBy is rule M1, as the checkers understand it: who was no member before must never have been one.
+func (b *book) mayBeFollowedBy(next *wire.Members) bool {
+	now := &b.record
+	if next.Epoch != now.Epoch+1 || next.Validate() != nil || next.NextReplica < now.NextReplica ||
+		next.Format < now.Format {
+		return false
+	}
+	for _, m := range next.All() {
+		old, _, known := now.Find(m.Replica)
+		if known && old.Incarnation != m.Incarnation || !known && (b.given[m.Replica] || m.Replica < now.NextReplica) {
+			return false
+		}
+	}
+	return true
 }
 
 // book is that of an epoch, nil if there is no such one. Epochs count from 1.
@@ -96,7 +120,7 @@ func (c *checker) executed(host int, e epaxos.Epoch, component []execution.Verte
 			return i
 		}
 		c.w.stop(b.orders.executed(host, v.ID, v.Command))
-		if next := b.accepts(v.Command); next != nil {
+		if next := b.accepted(v.Command); next != nil {
 			h.ended = v.ID
 			c.ends(host, b, next)
 			return i + 1
@@ -105,14 +129,14 @@ func (c *checker) executed(host int, e epaxos.Epoch, component []execution.Verte
 	return len(component)
 }
 
-// accepts tells the members of the next epoch if a command is a Reconfigure that ends this one.
-func (b *book) accepts(command *epaxos.Command) *wire.Members {
+// accepted tells the members of the next epoch if a command is a Reconfigure that ends this one.
+func (b *book) accepted(command *epaxos.Command) *wire.Members {
 	if !command.Footprint.EndsEpoch() {
 		return nil
 	}
 	for i := range command.Requests {
 		control, err := wire.DecodeControl(command.Requests[i].Payload)
-		if err == nil && control.Kind == wire.ControlReconfigure && b.record.Succeed(control.Members) == nil {
+		if err == nil && control.Kind == wire.ControlReconfigure && b.mayBeFollowedBy(control.Members) {
 			return control.Members
 		}
 	}

@@ -15,7 +15,7 @@ type bounds struct {
 type hostBounds struct {
 	limits  epaxos.Limits
 	open    map[epaxos.InstanceID]*epaxos.Command // led in this life, and not executed here
-	writers map[pointKey]int                      // of those, by key
+	writers map[pointKey]int                      // of those, by key; adds do not count, since they commute
 	last    epaxos.Stats
 	tops    epaxos.Dependencies
 }
@@ -43,11 +43,13 @@ func (b *bounds) led(host int, r *epaxos.Record) *Violation {
 		return nil
 	}
 	h.open[r.ID] = r.Command
-	for key := range writtenBy(r.Command) {
-		h.writers[key]++
-		if n := h.writers[key]; n > h.limits.InFlightPerKey {
+	for key, mode := range modesOf(r.Command) {
+		if n := h.writers[key]; n >= h.limits.InFlightPerKey {
 			return found("boundedness", "r%d leads %d commands that write %q and are not executed; at most %d",
-				r.ID.Replica, n, key.key, h.limits.InFlightPerKey)
+				r.ID.Replica, n+1, key.key, h.limits.InFlightPerKey)
+		}
+		if mode == epaxos.Write {
+			h.writers[key]++
 		}
 	}
 	if n := len(h.open); n > h.limits.InFlight {
@@ -65,16 +67,20 @@ func (b *bounds) executed(host int, id epaxos.InstanceID) {
 		return
 	}
 	delete(h.open, id)
-	for key := range writtenBy(command) {
-		h.writers[key]--
+	for key, mode := range modesOf(command) {
+		if mode == epaxos.Write {
+			h.writers[key]--
+		}
 	}
 }
 
-func writtenBy(command *epaxos.Command) map[pointKey]bool {
-	keys := map[pointKey]bool{}
+// modesOf is how a command changes its keys, apart from ranges: by an add or by any write.
+func modesOf(command *epaxos.Command) map[pointKey]epaxos.Mode {
+	keys := map[pointKey]epaxos.Mode{}
 	for i := range command.Footprint {
-		if a := &command.Footprint[i]; !isWide(a) && a.Mode != epaxos.Read {
-			keys[pointKey{a.Space, a.Key}] = true
+		a := &command.Footprint[i]
+		if key := (pointKey{a.Space, a.Key}); !isWide(a) && a.Mode != epaxos.Read && keys[key] != epaxos.Write {
+			keys[key] = a.Mode
 		}
 	}
 	return keys

@@ -21,6 +21,8 @@ type wish struct {
 	kind FaultKind
 	rand *rand.Rand
 	left int // attempts
+
+	misfit bool // what is asked for must be refused
 }
 
 // change is a Reconfigure that waits for its answer.
@@ -36,6 +38,7 @@ func (w *world) change(t *trouble) {
 	one := func(after time.Duration, kind FaultKind) {
 		wishes++
 		s := &wish{t: t, kind: kind, left: 12, rand: stream(w.options.Seed, streamEpochs, 2+t.index<<4+wishes)}
+		s.misfit = s.rand.IntN(8) == 0
 		w.after(after, func() { w.propose(s) })
 	}
 	draw := func() FaultKind { return bag[r.IntN(len(bag))] }
@@ -70,7 +73,11 @@ func (w *world) propose(s *wish) {
 	}
 	if len(hosts) > 0 {
 		i := hosts[s.rand.IntN(len(hosts))]
-		if next := w.successor(s, i); next != nil && w.ask(i, next) {
+		next := w.successor(s, i)
+		if next != nil && s.misfit {
+			next = w.misfit(s, i, next)
+		}
+		if next != nil && w.ask(i, next) {
 			w.happened(s.t)
 			w.turn(i)
 			return
@@ -181,6 +188,34 @@ func (w *world) successor(s *wish, i int) *wire.Members {
 		return nil
 	}
 	return &next
+}
+
+// misfit makes of members that may follow some that may not (rule M1).
+func (w *world) misfit(s *wish, i int, next *wire.Members) *wire.Members {
+	base, _ := w.hosts[i].node.Members()
+	switch at := s.rand.IntN(len(next.Voters)); s.rand.IntN(4) {
+	case 0:
+		next.Voters[at].Incarnation++
+		if _, _, known := base.Find(next.Voters[at].Replica); !known {
+			return nil
+		}
+	case 1:
+		next.F = len(next.Voters)
+	case 2:
+		next.Epoch += epaxos.Epoch(1 - 2*s.rand.IntN(2)) //nolint:gosec // epochs count from 1
+	default: // one that was removed comes back
+		for j := range w.hosts {
+			id := replicaOf(j)
+			if _, _, known := base.Find(id); !known && id < base.NextReplica && w.check.votes(j, base.Epoch-1) {
+				next.Voters = append(next.Voters, wire.Member{Replica: id, Incarnation: incarnation(j)})
+				slices.SortFunc(next.Voters, func(a, b wire.Member) int { return int(a.Replica) - int(b.Replica) })
+				next.F, next.E = 0, 0
+				return next
+			}
+		}
+		return nil
+	}
+	return next
 }
 
 // admit adds a new machine to some members, if there is one left.
@@ -302,6 +337,13 @@ func (w *world) abandon() {
 
 // unfinishedElsewhere says what goes on at replicas that do not vote in the newest epoch.
 func (w *world) unfinishedElsewhere() string {
+	newest := w.check.newest()
+	for _, m := range newest.record.Learners {
+		i := hostOf(m.Replica)
+		if h := w.hosts[i]; !h.gone && (w.check.epochs[i] != newest.record.Epoch || !w.check.inStep(i)) {
+			return fmt.Sprintf("r%d learns, and is behind", m.Replica)
+		}
+	}
 	for i, h := range w.hosts {
 		if len(h.calls)+len(h.asked) > 0 {
 			return fmt.Sprintf("%d requests wait at r%d, which does not vote any more", len(h.calls)+len(h.asked), replicaOf(i))

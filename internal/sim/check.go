@@ -58,6 +58,7 @@ func (w *world) checkEnd() {
 		}
 		w.stop(w.check.bounds.atRest(i, h.core.Stats()))
 		w.stop(w.check.forgotten(i))
+		w.stop(w.check.released(i))
 		if uint64(i) == w.options.Seed%uint64(len(w.hosts)) { // one is enough, and not cheap
 			w.stop(w.check.forgets(i))
 		}

@@ -135,6 +135,19 @@ func (c *checker) remembers(host int, heard map[epaxos.ReplicaID]uint64) *Violat
 	return nil
 }
 
+// released checks that nobody keeps the state with which the epoch began, once all its voters have begun (rule M9).
+func (c *checker) released(host int) *Violation {
+	for _, voter := range c.newest().members.Voters {
+		if !c.w.serves(hostOf(voter)) {
+			return nil
+		}
+	}
+	if group := c.w.hosts[host].disk.Held(); group != 0 {
+		return found("boundedness", "r%d still holds the state of group %d, with which its epoch began", c.name(host), group)
+	}
+	return nil
+}
+
 // forgotten checks a replica after a rest of seconds, in which all have told how far they are: nothing is
 // kept of what was executed, but for a log that is not worth a deletion.
 func (c *checker) forgotten(host int) *Violation {

@@ -32,9 +32,17 @@ func (w *world) turn(i int) {
 	w.after(time.Duration((0.01+h.slow.Level)*float64(300*time.Millisecond)), due)
 }
 
+// turnsMax is more turns than any input takes.
+const turnsMax = 10000
+
 func (w *world) runTurns(i int) {
 	h := w.hosts[i]
-	for h.node != nil && !h.held && w.err == nil {
+	for turns := 0; h.node != nil && !h.held && w.err == nil; turns++ {
+		if turns == turnsMax {
+			w.violated("progress", "r%d is busy for %d turns without any input: %+v", replicaOf(i), turns,
+				h.node.Status())
+			return
+		}
 		w.runTurn(i)
 		if h.node == nil || !h.node.Busy() || h.node.NoRoom() != nil {
 			return

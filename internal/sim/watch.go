@@ -24,6 +24,8 @@ type checker struct {
 	resting   bool                                  // nothing may be said any more but gossip
 	books     []*book                               // of the epochs, from the first
 	epochs    []epaxos.Epoch                        // by host: what its disk is in; 0 if it has no state yet
+	held      []held                                // by host
+	states    map[uint64]bool                       // that a voter held at some group
 	effects   *effects
 	bounds    *bounds
 }
@@ -38,12 +40,14 @@ func (c *checker) init(w *world) {
 	*c = checker{
 		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
 		once: map[string]place{}, cancelled: map[string]bool{}, effects: newEffects(w.members), bounds: newBounds(),
+		states: map[uint64]bool{0: true},
 	}
 	c.books = []*book{c.newBook(w.firstMembers())}
 	for host := range max(w.setup.machines, w.members.N()) {
 		c.durable = append(c.durable, map[epaxos.InstanceID]epaxos.Record{})
 		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
 		c.heard = append(c.heard, map[epaxos.ReplicaID]uint64{})
+		c.held = append(c.held, held{})
 		var epoch epaxos.Epoch
 		if host < w.members.N() {
 			epoch = 1
@@ -158,6 +162,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 			c.switched(host, after, batch.Adopt)
 		}
 	}
+	c.holds(host, disk, &batch)
 }
 
 // marks finds the commands of executed marks.
@@ -252,6 +257,7 @@ func (c *checker) crashed(host int, d *disk) {
 	if after := c.epochOf(host, d); c.w.err == nil && after != c.epochs[host] {
 		c.switched(host, after, false)
 	}
+	c.holds(host, d, nil)
 	d.synced = func(b storage.Batch) {
 		c.w.note(noteSave, host, b.Group)
 		c.synced(host, b)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/264bc8cf/epaxos/clients"
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -175,6 +176,44 @@ func (c *Cluster) SaveDisks() error {
 
 // Replica is the one with an id.
 func (c *Cluster) Replica(id epaxos.ReplicaID) *Replica { return c.Replicas[id-1] }
+
+// Keep leaves only some replicas to be looked at. The others have ended.
+func (c *Cluster) Keep(left []*Replica) { c.Replicas = left }
+
+// Join runs a command that adds one replica (`member add` or `member replace`, with its arguments but the
+// address), and starts that replica as an operator would who was told to. It returns when both are done.
+func (c *Cluster) Join(ctx context.Context, args ...string) (*Replica, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	id := epaxos.ReplicaID(len(c.Replicas) + 1) //nolint:gosec // a count
+	ended := make(chan error, 1)
+	go func() {
+		ran, err := c.Command(ctx, append(args, "--addr", addr)...)
+		ended <- errors.Join(err, ran.Err())
+	}()
+	made := filepath.Join(c.options.Dir, "cluster", fmt.Sprintf("n%d", id), "config.yaml")
+	for {
+		if _, err := os.Stat(made); err == nil {
+			break
+		}
+		select {
+		case err := <-ended:
+			return nil, errors.Join(fmt.Errorf("%v made no directory for replica %d", args, id), err)
+		case <-time.After(pollEvery):
+		}
+	}
+	r, err := c.newReplica(id)
+	if err != nil {
+		return nil, err
+	}
+	c.Replicas = append(c.Replicas, r)
+	if err := r.Start(ctx); err != nil {
+		return nil, err
+	}
+	return r, <-ended
+}
 
 // Dial connects a client that lives at the site of a replica: it stays there as long as that
 // replica is well.

@@ -106,6 +106,9 @@ func (r *Replica) MustLive() error {
 	return nil
 }
 
+// MayEnd takes MustLive back: the process is about to be told to end by another.
+func (r *Replica) MayEnd() { r.process.meant.Store(true) }
+
 func (r *Replica) reap(p *process) {
 	err := p.cmd.Wait()
 	meant := p.meant.Load()

@@ -44,7 +44,7 @@ type Load struct {
 func Start(ctx context.Context, c *cluster.Cluster, p Profile, seed uint64) (*Load, error) {
 	n := len(c.Replicas)
 	l := &Load{
-		profile: p, began: time.Now(), served: make([]atomic.Int64, n), roamed: make([]atomic.Int64, n),
+		profile: p, began: time.Now(), served: make([]atomic.Int64, epaxos.VotersMax), roamed: make([]atomic.Int64, n),
 	}
 	ctx, l.stop = context.WithCancel(ctx)
 	for _, r := range c.Replicas {
@@ -141,21 +141,47 @@ func (l *Load) Close() error {
 	return errors.Join(errs...)
 }
 
+// LongestPause is the longest time in which a worker had no answer, of the operations that were begun since a time
+// on the clock of Elapsed, and when that was.
+func (l *Load) LongestPause(since time.Duration) (pause, at time.Duration) {
+	for _, o := range l.Operations() {
+		if took := o.Return - o.Call; o.Call >= since && took > pause {
+			pause, at = took, o.Call
+		}
+	}
+	return pause, at
+}
+
+// Elapsed is the time since the load began, which is that of its history.
+func (l *Load) Elapsed() time.Duration { return time.Since(l.began) }
+
 // Operations is the history so far.
 func (l *Load) Operations() []history.Operation { return l.recorder.Operations() }
 
 // ReadAll reads every key at every replica. The reads are part of the history.
 func (l *Load) ReadAll(ctx context.Context) error {
-	var keys []string
+	return l.readKeys(ctx, l.keys(), func(site int) epaxos.ReplicaID { return epaxos.ReplicaID(site + 1) })
+}
+
+// ReadSome reads every key from each site, at whatever replica serves it. The reads are part of the history.
+func (l *Load) ReadSome(ctx context.Context) error {
+	return l.readKeys(ctx, l.keys(), func(int) epaxos.ReplicaID { return 0 })
+}
+
+func (l *Load) keys() (keys []string) {
 	for _, share := range l.profile.Mix {
 		keys = append(keys, share.Family.Keys...)
 	}
 	slices.Sort(keys)
+	return keys
+}
+
+func (l *Load) readKeys(ctx context.Context, keys []string, at func(site int) epaxos.ReplicaID) error {
 	var reading sync.WaitGroup
 	errs := make([]error, readers*len(l.clients))
 	for i := range errs {
 		site := i / readers
-		w := &worker{load: l, client: l.clients[site], number: -1 - i, replica: epaxos.ReplicaID(site + 1)}
+		w := &worker{load: l, client: l.clients[site], number: -1 - i, replica: at(site)}
 		reading.Go(func() {
 			for j := i % readers; j < len(keys) && errs[i] == nil; j += readers {
 				errs[i] = w.read(ctx, keys[j])
@@ -353,9 +379,11 @@ func (w *worker) see(op *wire.Op, result *wire.Result) {
 
 // Describe is one line about a load, for reports.
 func (l *Load) Describe() string {
-	served := make([]string, len(l.served))
+	var served []string
 	for i := range l.served {
-		served[i] = fmt.Sprint(l.served[i].Load())
+		if n := l.served[i].Load(); n > 0 || i < len(l.roamed) {
+			served = append(served, fmt.Sprint(n))
+		}
 	}
 	return fmt.Sprintf("%d operations answered (%s by replica), %d unknown, %d refused",
 		l.Completed(), cmp.Or(strings.Join(served, " "), "none"), l.Unknown(), l.Refused())

@@ -94,7 +94,9 @@ var (
 	Cold = Profile{Name: "cold", Pinned: 4, Roaming: 4, ValueBytes: 256, Mix: []Share{
 		{coldRegister, 90}, {scratch, 10},
 	}}
-	Large = Profile{Name: "large", Pinned: 1, Roaming: 2, ValueBytes: 64 << 10, Mix: []Share{
+	// Followers send nowhere in particular: their replicas may leave for good.
+	Followers = Profile{Name: "followers", Roaming: 5, ValueBytes: 64, Mix: Mixed.Mix}
+	Large     = Profile{Name: "large", Pinned: 1, Roaming: 2, ValueBytes: 64 << 10, Mix: []Share{
 		{coldRegister, 60}, {hotRegister, 20}, {scratch, 20},
 	}}
 )
