@@ -27,6 +27,7 @@ type receiver struct {
 	pending  int                // bytes of them
 	staged   bool               // the store holds what has come
 	discard  bool               // which is of no use any more
+	checked  checked            // how much of what is whole was read back
 
 	next  time.Duration    // nothing begins before
 	avoid epaxos.ReplicaID // the source that failed last
@@ -266,7 +267,7 @@ func (n *Node) startOver(why string) {
 	r.avoid, r.next, r.ended = r.source, n.now+transferRetry, n.now
 	r.discard = r.discard || r.staged
 	r.source, r.since, r.note, r.begun, r.waiting = 0, 0, wire.Note{}, false, false
-	r.chunk, r.writes, r.pending, r.staged = nil, nil, 0, false
+	r.chunk, r.writes, r.pending, r.staged, r.checked = nil, nil, 0, false, checked{}
 }
 
 // hearChunk takes in a part that was asked for. What does not fit the request is a repetition, or of an older
