@@ -64,7 +64,7 @@ func startReplicas(t *testing.T, n int) (profile string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := replica.Close(); err != nil {
+			if err := replica.Close(); err != nil && !errors.Is(err, server.ErrRemoved) {
 				t.Error(err)
 			}
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/clients"
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/bootstrap"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -212,7 +213,23 @@ func (c *change) done(ctx context.Context) error {
 	if err := c.look(ctx); err != nil {
 		return err
 	}
+	if err := c.updateProfile(); err != nil {
+		return err
+	}
 	return showMembers(&c.connection, c.all)
+}
+
+// updateProfile makes the profile name the voters there are, or nobody who uses it later would find any.
+func (c *change) updateProfile() error {
+	var endpoints []string
+	for _, v := range c.before.Voters {
+		endpoints = append(endpoints, v.Addr)
+	}
+	changed, err := bootstrap.SetEndpoints(c.profile, endpoints)
+	if changed {
+		c.say("%s names the voters of epoch %d from now on; do the same with its copies", c.profile, c.before.Epoch)
+	}
+	return err
 }
 
 // pause waits a moment between two looks.

@@ -2,7 +2,11 @@ package bootstrap
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/264bc8cf/epaxos/internal/config"
 	"github.com/264bc8cf/epaxos/internal/identity"
@@ -31,4 +35,25 @@ func LoadAccess(profile string) (Access, error) {
 			profile, name, p.Cluster)
 	}
 	return Access{Cluster: p.Cluster, Endpoints: p.Endpoints, TLS: credential.ClientConfig()}, nil
+}
+
+// SetEndpoints writes a client profile anew with other endpoints, at once or not at all. It reports whether that
+// changed anything.
+func SetEndpoints(profile string, endpoints []string) (changed bool, err error) {
+	p, err := config.LoadProfile(profile)
+	if err != nil {
+		return false, fmt.Errorf("load the client profile: %w", err)
+	}
+	if slices.Equal(p.Endpoints, endpoints) {
+		return false, nil
+	}
+	p.Endpoints = endpoints
+	next := fmt.Sprintf("%s.%d", profile, os.Getpid())
+	if err := config.WriteProfile(next, p); err != nil {
+		return false, err
+	}
+	if err := os.Rename(next, profile); err != nil {
+		return false, errors.Join(fmt.Errorf("replace the client profile: %w", err), os.Remove(next))
+	}
+	return true, syncDir(filepath.Dir(profile))
 }

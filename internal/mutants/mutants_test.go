@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"go/ast"
+	"go/build"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -88,7 +89,11 @@ func (c *typeChecker) check(t *testing.T, folder string, changed map[string][]by
 	}
 	var parsed []*ast.File
 	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
+		here, err := build.Default.MatchFile(folder, filepath.Base(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !here || strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		var source any

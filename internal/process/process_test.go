@@ -10,11 +10,11 @@ import (
 )
 
 // startCluster runs a cluster on bare loopback until the test ends.
-func startCluster(tb testing.TB, replicas int) *cluster.Cluster {
+func startCluster(tb testing.TB, replicas int, flags ...string) *cluster.Cluster {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
-	c, err := cluster.New(ctx, cluster.Options{Binary: binary, Dir: tb.TempDir(), Replicas: replicas})
+	c, err := cluster.New(ctx, cluster.Options{Binary: binary, Dir: tb.TempDir(), Replicas: replicas, Flags: flags})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -106,6 +106,9 @@ func (r *Replica) MustLive() error {
 	return nil
 }
 
+// SetFlags gives the next processes of the replica other flags of serve.
+func (r *Replica) SetFlags(flags ...string) { r.flags = flags }
+
 // MayEnd takes MustLive back: the process is about to be told to end by another.
 func (r *Replica) MayEnd() { r.process.meant.Store(true) }
 
