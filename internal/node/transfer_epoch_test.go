@@ -300,6 +300,39 @@ func TestOneStateOnProbation(t *testing.T) {
 	}
 }
 
+// A learner that reads its first state back for longer than a silent one is waited for can still follow its source.
+func TestLongCheckLosesNoSource(t *testing.T) {
+	c := newCompany(t, 3)
+	c.rate = node.Transfer{ChunkBytes: 1}
+	for i := range c.nodes {
+		c.crash(i)
+	}
+	c.meet()
+	for k := range 900 {
+		c.put(k%3, fmt.Sprintf("key%03d", k), "value")
+		if k%50 == 0 {
+			c.settle(0)
+		}
+	}
+	c.settle(time.Second)
+	one := c.hire()
+	c.want1(c.reconfigure(0, func(m *wire.Members) { learn(m, one) }))
+	c.meet()
+	c.settle(20 * time.Second)
+	if s := c.nodes[3].Status().Transfer; c.role(3) != node.Joining || s.Keys < 900 {
+		t.Fatalf("the test shows nothing: a %v; %+v", c.role(3), s)
+	}
+	c.fill(3, "meanwhile")
+	c.settle(40 * time.Second)
+	c.meet()
+	c.fill(3, "later")
+	c.settle(10 * time.Second)
+	if s := c.nodes[3].Status().Transfer; s.Rounds < 2 || s.Keys > 100 {
+		t.Errorf("it began anew: %+v", s)
+	}
+	c.same(0, 3)
+}
+
 // Nobody gives a voter a state in the middle of an epoch, or one that is not kept any more.
 func TestGone(t *testing.T) {
 	c := newCompany(t, 3)

@@ -91,6 +91,9 @@ func (n *Node) settleReceiver() {
 		n.startOver("")
 	case !r.note.Whole && r.chunk == nil && (!r.waiting || n.now-r.asked >= r.patience):
 		n.remind()
+	case r.note.Whole && n.now-r.asked >= askerPatience/4:
+		n.ask() // the answer is of no use, but the source must not believe that nobody follows it
+		r.waiting = false
 	}
 }
 
