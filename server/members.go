@@ -28,8 +28,8 @@ type peer struct {
 	since time.Duration // when it was first known
 }
 
-// removedLinger is how long a replica that executed its removal stays, so that the others hear what it alone
-// may know of the epoch before.
+// removedLinger is how long a replica that executed its removal stays at least, so that the others hear what it
+// alone may know of the epoch before. It stays longer while they cannot do without it.
 const removedLinger = 3 * time.Second
 
 // follow makes the network and the clients follow, after a turn that has changed the members.
@@ -117,7 +117,7 @@ func (s *Server) checkRemoved(now time.Duration) error {
 	if why := s.disowned.Load(); why != nil {
 		return fmt.Errorf("%w: %w", ErrRemoved, *why)
 	}
-	if f := &s.followed; f.removed != 0 && now-f.removed >= removedLinger {
+	if f := &s.followed; f.removed != 0 && now-f.removed >= removedLinger && s.node.Dispensable() {
 		return fmt.Errorf("%w: epoch %d does not have it", ErrRemoved, f.members.Epoch)
 	}
 	return nil

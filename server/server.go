@@ -110,7 +110,7 @@ func (s *Server) openNode() error {
 		return s.condemn(errors.Join(fmt.Errorf("replay %s: %w", s.config.Dir, err), store.Close()))
 	}
 	members, role := s.node.Members()
-	if role == node.Removed {
+	if role == node.Removed && store.Held() == 0 { // else somebody may not have begun the epoch without it
 		return errors.Join(fmt.Errorf("%w: epoch %d does not have it", ErrRemoved, members.Epoch), store.Close())
 	}
 	if err := s.config.checkBudget(len(members.Voters), store.SaveBytesMax()); err != nil {

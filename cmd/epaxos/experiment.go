@@ -53,6 +53,9 @@ func oneExperiment(sh *shell, name string) *cobra.Command {
 		if err := f.into(&o); err != nil {
 			return usage("%v", err)
 		}
+		if err := o.Validate(); err != nil {
+			return usage("%v", err)
+		}
 		info, _ := debug.ReadBuildInfo()
 		o.Version = versionOf(info)
 		o.Terminal = sh.out

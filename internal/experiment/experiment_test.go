@@ -24,8 +24,10 @@ func brief(t *testing.T, name string) Options {
 	o.Warmup, o.Duration, o.Load = 500*time.Millisecond, time.Second, "open:10"
 	o.Protocols = "epaxos,multipaxos,fastpaxos"
 	switch name {
-	case "family", "conflict-rate":
+	case "family":
 		o.Protocols = everyProtocol
+	case "conflict-rate":
+		o.Protocols, o.Conflicts, o.Zipf, o.Keys = everyProtocol, []float64{0, 100}, []float64{0.99}, 100
 	case "plan":
 		o.Protocols = "epaxos,multipaxos"
 	case "scale":

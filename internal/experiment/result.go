@@ -57,7 +57,6 @@ type Result struct {
 	SyncBytes  float64   `json:"saved_bytes_per_command"`
 	Busiest    float64   `json:"busiest_replica_messages_per_command"`
 	Regions    []Region  `json:"regions"`
-	CDF        []Latency `json:"-"`
 	CommitCDF  []float64 `json:"commit_cdf_ms"`    // at the Quantiles
 	ExecCDF    []float64 `json:"execution_cdf_ms"` // likewise
 	CrashS     float64   `json:"crash_s"`

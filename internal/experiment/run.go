@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -11,20 +12,16 @@ import (
 // Run plays all runs of an experiment, several at a time, and shows and writes what came out. What it writes into
 // Out depends on nothing but the options, run.json apart.
 func Run(ctx context.Context, o Options) (Report, error) {
-	e := find(o.Name)
-	if e == nil {
-		return Report{}, fmt.Errorf("experiment %q is unknown", o.Name)
-	}
-	points, err := e.points(&o)
+	points, err := o.plan()
 	if err != nil {
 		return Report{}, err
 	}
 	began := time.Now()
-	results, err := o.runAll(ctx, o.repeat(points))
+	results, err := o.runAll(ctx, points)
 	if err != nil {
 		return Report{}, err
 	}
-	report := e.show(&o, results)
+	report := find(o.Name).show(&o, results)
 	report.print(o.Terminal)
 	if o.Out == "" {
 		return report, nil
@@ -32,13 +29,35 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return report, o.write(report, results, time.Since(began))
 }
 
-// runAll keeps the order of the points, whoever ends first.
-func (o *Options) runAll(ctx context.Context, points []Point) ([]Result, error) {
+// Validate reports why the experiment cannot be run, or nil.
+func (o *Options) Validate() error {
+	_, err := o.plan()
+	return err
+}
+
+// plan lists the runs.
+func (o *Options) plan() ([]Point, error) {
+	e := find(o.Name)
+	if e == nil {
+		return nil, fmt.Errorf("experiment %q is unknown: take one of %v", o.Name, Names())
+	}
+	points, err := e.points(o)
+	if err != nil {
+		return nil, err
+	}
+	if len(points) == 0 {
+		return nil, errors.New("nothing to run: name at least one conflict rate or exponent")
+	}
 	for i := range points {
 		if err := points[i].validate(); err != nil {
 			return nil, err
 		}
 	}
+	return o.repeat(points), nil
+}
+
+// runAll keeps the order of the points, whoever ends first.
+func (o *Options) runAll(ctx context.Context, points []Point) ([]Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	workers := o.Workers

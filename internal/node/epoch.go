@@ -63,6 +63,9 @@ type former struct {
 // formerMax is how long the decisions of an ended epoch are kept at most. Who comes later takes the state.
 const formerMax = time.Minute
 
+// removedInterval is how often one that was removed asks who has begun the epoch without it.
+const removedInterval = time.Second
+
 // endedInterval is how often a peer is told at most that an epoch is over.
 const endedInterval = 200 * time.Millisecond
 
@@ -266,6 +269,9 @@ func (n *Node) step(p *peer, m epaxos.Message) {
 	case epaxos.Ended:
 		n.hearEpoch(p, m.Epoch)
 		p.decided = m.Decided
+		if !p.member && n.admitted && n.now-p.told >= endedInterval {
+			n.tellEnded(p, false) // it was removed, and waits to hear this (rule M12)
+		}
 		return
 	default:
 	}
@@ -337,6 +343,7 @@ func (n *Node) settleFormer() {
 		behind = behind || p.former
 		absent = absent || p.votes
 	}
+	n.askWhoBegan()
 	if n.former.core != nil && (!behind || n.now-n.former.since >= formerMax) {
 		n.former = former{}
 	}
@@ -344,6 +351,31 @@ func (n *Node) settleFormer() {
 		n.held, n.unsaved.hold = false, storage.HoldNone
 		n.unsaved.touch(n.now)
 	}
+}
+
+// askWhoBegan has the voters of the epoch without this replica say that they have begun it: what they said before may
+// have been lost, and this replica sends nothing else that they would answer.
+func (n *Node) askWhoBegan() {
+	if n.role != Removed || !n.admitted {
+		return
+	}
+	for _, p := range n.peers {
+		if p.votes && p.epoch < n.members.Epoch && n.now-p.told >= removedInterval {
+			n.tellEnded(p, n.former.core != nil)
+		}
+	}
+}
+
+// Dispensable reports whether the others can do without a replica that was removed: enough of them to decide have
+// begun the epoch without it (rule M12).
+func (n *Node) Dispensable() bool {
+	begun := 0
+	for _, p := range n.peers {
+		if p.votes && p.epoch >= n.members.Epoch {
+			begun++
+		}
+	}
+	return n.role == Removed && begun >= n.membership.SlowQuorum()
 }
 
 // stateEpoch is the epoch of the applied state, 0 if there is none yet.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -136,5 +137,120 @@ func TestNobodyIsToldTwice(t *testing.T) {
 	}
 	if told > 0 {
 		t.Errorf("%d times", told)
+	}
+}
+
+// All are replaced at once. Those who leave must stay until the new ones have the state, though what these say of it is
+// lost for a while (rule M12).
+func TestTheRemovedStayUntilTheyAreNotNeeded(t *testing.T) {
+	c := newCompany(t, 3)
+	c.put(0, "a", "1")
+	c.settle(time.Second)
+	var fresh []wire.Member
+	for range 3 {
+		fresh = append(fresh, c.hire())
+	}
+	deaf := true
+	c.lost = func(e epaxos.Envelope) bool {
+		_, ended := e.Message.(epaxos.Ended)
+		return deaf && (e.From > 3) != (e.To > 3) || ended && e.From > 3 && c.now < 40*time.Second
+	}
+	c.reconfigure(0, func(m *wire.Members) { m.Voters, m.NextReplica, m.E = fresh, 7, 0 })
+	c.settle(10 * time.Second)
+	for i, n := range c.nodes[:3] {
+		if c.role(i) != node.Removed || n.Dispensable() {
+			t.Fatalf("replica %d is %v; dispensable: %v, though nobody else has the state", i+1, c.role(i), n.Dispensable())
+		}
+	}
+	deaf = false
+	for c.now < 35*time.Second {
+		c.meet()
+		c.settle(time.Second)
+	}
+	if got := c.epochs(); !slices.Equal(got, []epaxos.Epoch{2, 2, 2, 2, 2, 2}) {
+		t.Fatalf("epochs %v", got)
+	}
+	id := c.put(3, "a", "2")
+	c.settle(10 * time.Second)
+	c.want(id)
+	for i, n := range c.nodes[:3] {
+		if !n.Dispensable() {
+			t.Errorf("replica %d would stay for ever", i+1)
+		}
+	}
+}
+
+// One that left a cluster of four decides the end alone with two others, and is cut off from them before they hear of it;
+// the fourth is dead. Without it they have no quorum.
+func TestTheRemovedIsTheLastOfAQuorum(t *testing.T) {
+	c := newCompany(t, 4)
+	c.put(0, "a", "1")
+	c.settle(time.Second)
+	c.nodes[3] = nil
+	for _, n := range c.nodes[:3] {
+		n.Suspect(c.now, 4, true)
+	}
+	cut, told := false, map[epaxos.ReplicaID]bool{}
+	c.lost = func(e epaxos.Envelope) bool {
+		_, commits := e.Message.(epaxos.Commit)
+		if _, ended := e.Message.(epaxos.Ended); ended && e.To == 1 && !told[e.From] {
+			told[e.From] = true
+			return true
+		}
+		return e.From == 1 && commits || cut && (e.From == 1) != (e.To == 1)
+	}
+	c.reconfigure(0, func(m *wire.Members) { m.Voters, m.F, m.E = m.Voters[1:], 1, 0 })
+	for c.role(0) != node.Removed {
+		c.settle(0)
+		c.now += 10 * time.Millisecond
+	}
+	cut = true
+	c.settle(20 * time.Second)
+	if got := c.epochs(); !slices.Equal(got, []epaxos.Epoch{2, 1, 1, 0}) {
+		t.Fatalf("epochs %v: the story is another", got)
+	}
+	if c.nodes[0].Dispensable() {
+		t.Fatal("it leaves two of four behind, who need three")
+	}
+	cut = false
+	c.settle(20 * time.Second)
+	if got := c.epochs(); !slices.Equal(got, []epaxos.Epoch{2, 2, 2, 0}) {
+		t.Fatalf("epochs %v", got)
+	}
+	if !c.nodes[0].Dispensable() {
+		t.Error("it would stay for ever")
+	}
+}
+
+// One that is late asks for a state, and the one that it asked dies; then it hears the decisions after all. It must not go
+// on asking.
+func TestNobodyIsAskedForAStateThatIsNotNeeded(t *testing.T) {
+	c := newCompany(t, 3)
+	c.put(0, "a", "1")
+	c.settle(time.Second)
+	c.lost = func(e epaxos.Envelope) bool { return e.From == 3 || e.To == 3 }
+	c.reconfigure(1, func(m *wire.Members) { m.E = 0 })
+	c.settle(2 * time.Second)
+	c.lost = func(e epaxos.Envelope) bool {
+		switch e.Message.(type) {
+		case epaxos.StateChunk:
+			return true
+		case epaxos.Gossip, epaxos.Commit:
+			return e.To == 3
+		default:
+			return false
+		}
+	}
+	for c.nodes[2].Status().Transfer.Source == 0 {
+		c.settle(100 * time.Millisecond)
+	}
+	dead := c.nodes[2].Status().Transfer.Source
+	c.lost = func(e epaxos.Envelope) bool { return e.From == dead || e.To == dead }
+	c.settle(10 * time.Second)
+	if got := c.epochs(); got[2] != 2 {
+		t.Fatalf("epochs %v", got)
+	}
+	if source := c.nodes[2].Status().Transfer.Source; source != 0 {
+		t.Errorf("it still asks replica %d, which is dead, for a state that it has", source)
 	}
 }

@@ -257,7 +257,7 @@ func (n *Node) Tick(now time.Duration) {
 	if !n.admitted {
 		return
 	}
-	if n.core != nil {
+	if n.core != nil && n.next == nil {
 		if blocked := n.orderer.Blocked(); len(blocked) > 0 {
 			n.core.Blocked(n.now, blocked)
 		}

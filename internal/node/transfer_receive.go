@@ -142,7 +142,10 @@ func (n *Node) useless(e epaxos.Epoch) bool {
 	case Learner:
 		return e > 0 && e < n.members.Epoch
 	case Voter:
-		return e > 0 && e <= n.members.Epoch
+		if e == 0 { // the source has not chosen a state, and perhaps it is dead
+			return n.ahead <= n.members.Epoch
+		}
+		return e <= n.members.Epoch
 	default:
 		return true
 	}
