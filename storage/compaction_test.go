@@ -258,7 +258,7 @@ func TestGenerationsWrapAround(t *testing.T) {
 			t.Fatal(err)
 		}
 		var staged []string
-		err := b.ScanStaged(func(key, _ []byte) error { staged = append(staged, string(key)); return nil })
+		err := b.ScanStaged(nil, func(key, _ []byte) error { staged = append(staged, string(key)); return nil })
 		if err != nil || !slices.Equal(staged, []string{key}) {
 			t.Fatalf("round %d: staged is %q, %v", i, staged, err)
 		}
