@@ -67,8 +67,9 @@ type Staging interface {
 	Stage(writes []Write, note []byte) error
 	// Staged is the latest note, nil if nothing is staged. Any goroutine.
 	Staged() (note []byte, err error)
-	// ScanStaged calls visit for everything staged, ascending, as Scan does. Any goroutine.
-	ScanStaged(visit func(key, value []byte) error) error
+	// ScanStaged calls visit for everything staged whose key is greater than after (nil: all), ascending, as Scan
+	// does. Any goroutine.
+	ScanStaged(after []byte, visit func(key, value []byte) error) error
 	// DropStaged forgets everything staged.
 	DropStaged() error
 }
