@@ -194,8 +194,10 @@ func (g *group) union() (*Command, []ProposalID) {
 	return command, proposals
 }
 
+// onePoint reports whether a command may share an instance with others. One that opens a session never does, though it
+// has the footprint of its old instance when it is proposed again: its new one names the session (rule O4).
 func (c *Command) onePoint() bool {
-	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
+	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything && !c.opens()
 }
 
 // key is the key of a command on one point.
