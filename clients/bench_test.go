@@ -19,7 +19,7 @@ func loopback(t testing.TB, p gateway.Proposer, opts ...clients.Option) *clients
 		t.Fatal(err)
 	}
 	t.Cleanup(listen(t, packets, gateway.New(gateway.Config{Proposer: p, Cluster: cluster, Replica: 1})))
-	opts = append([]clients.Option{clients.WithTLS(clientTLS)}, opts...)
+	opts = append([]clients.Option{clients.WithTLS(clientTLS), clients.WithoutSession()}, opts...)
 	c, err := clients.Dial(context.Background(), []string{packets.LocalAddr().String()}, opts...)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -47,6 +48,12 @@ type Client struct {
 	epoch    epaxos.Epoch // of members, the latest heard of; 0 is unknown
 	selector selector
 	waiting  []*Future // queued operations that no session has
+
+	ledger    *ledger      // the client's session
+	operating atomic.Int32 // operations on sessions under way; they take no slots
+
+	seenMu sync.Mutex
+	seen   Token // what all answers so far may have shown
 
 	firstUp  gate // opens when the first replica is connected
 	hopeless gate // opens when every endpoint has refused this client for good
@@ -92,6 +99,7 @@ func Dial(ctx context.Context, endpoints []string, opts ...Option) (*Client, err
 		hopeless:  newGate(),
 	}
 	c.ctx, c.stop = context.WithCancelCause(context.Background())
+	c.ledger = newLedger(c, o.sessionTTL)
 	c.mu.Lock()
 	for _, endpoint := range endpoints {
 		c.addLink(endpoint, true)
@@ -99,6 +107,10 @@ func Dial(ctx context.Context, endpoints []string, opts ...Option) (*Client, err
 	c.mu.Unlock()
 	c.wg.Add(1)
 	go c.keep()
+	if o.sessionTTL > 0 {
+		c.wg.Add(1)
+		go c.ledger.tend()
+	}
 	if err := c.awaitFirst(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -132,10 +144,12 @@ func (c *Client) lastErr() error {
 	return errors.Join(errs...)
 }
 
-// Close ends the connections and fails the operations under way with ErrClosed: those that were
-// sent, and may change the state, with their outcome unknown. It returns when every goroutine of
-// the client has ended; it must not be called from a Request.Done.
+// Close ends the client's session and the connections, and fails the operations under way with ErrClosed: those
+// that were sent, and may change the state, with their outcome unknown. If some outcome is unknown, the session is
+// left to expire, so that Outcome of another client can tell. Close returns when every goroutine of the client has
+// ended; it must not be called from a Request.Done.
 func (c *Client) Close() error {
+	c.ledger.close()
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -168,19 +182,15 @@ func (c *Client) Start(ctx context.Context, request Request) *Future {
 
 func (c *Client) start(ctx context.Context, request Request, kind wire.RequestKind) *Future {
 	f := &Future{client: c, ctx: ctx, request: request, kind: kind}
-	if request.Done == nil {
-		f.ready = make(chan struct{})
+	switch {
+	case kind != wire.RequestCommand:
+	case request.ReadOnly:
+		f.kind = wire.RequestRead
+	case !request.ID.IsZero():
+		f.id.Store(&request.ID)
+		f.uncertain.Store(true) // it may have been sent by whoever had the id before
 	}
-	if err := f.admit(); err != nil {
-		f.refuse(err)
-		return f
-	}
-	if c.asleep.Load() && c.asleep.CompareAndSwap(true, false) {
-		c.wakeKeeper()
-	}
-	if s := c.current.Load(); request.Replica != 0 || s == nil || !s.enqueue(f) {
-		c.place(f)
-	}
+	f.begin()
 	return f
 }
 
@@ -245,8 +255,28 @@ func (c *Client) Replicas() []ReplicaInfo {
 	return infos
 }
 
+// named reports whether an operation has the name that it needs.
+func (c *Client) named(f *Future) bool { return !f.once() || f.id.Load() != nil || c.ledger.number(f) }
+
+// putAside keeps an operation for the keeper.
+func (c *Client) putAside(f *Future) {
+	c.mu.Lock()
+	closed := c.closed
+	if !closed {
+		c.waiting = append(c.waiting, f)
+	}
+	c.mu.Unlock()
+	if closed {
+		f.fail(CodeClosed, "the client was closed", ErrClosed)
+	}
+}
+
 // place finds a session for a queued operation, or keeps it until there is one.
 func (c *Client) place(f *Future) {
+	if !c.named(f) {
+		c.putAside(f)
+		return
+	}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -294,21 +324,25 @@ const (
 
 // answered delivers a response, or tries again if that is safe and promising.
 func (c *Client) answered(f *Future, response *wire.ClientResponse) {
+	c.saw(response.Token)
 	if response.Code == wire.CodeOK {
 		f.finish(stateSent, Reply{
-			Result: response.Result, Replica: response.Replica, Fast: response.Fast,
+			Result: response.Result, Replica: response.Replica, Fast: response.Fast, Age: ageOf(response.Age),
 		}, nil)
 		return
 	}
 	err := &Error{
 		Code: Code(response.Code), Outcome: Outcome(response.Outcome), Retryable: response.Retry,
-		Replica: response.Replica, Detail: response.Detail,
+		Replica: response.Replica, Request: f.RequestID(), Detail: response.Detail,
 	}
-	if f.request.ReadOnly {
+	switch {
+	case f.request.ReadOnly, f.kind == wire.RequestSession:
 		err.Outcome = NotApplied
 		err.Retryable = err.Code != CodeInvalid
+	case f.id.Load() != nil:
+		c.judge(f, err)
 	}
-	if !err.Retryable || err.Outcome != NotApplied {
+	if !err.Retryable || err.Outcome != NotApplied && !f.repeats() {
 		err.Retryable = err.Retryable && err.Outcome != Unknown
 		f.finish(stateSent, Reply{}, err)
 		return
@@ -317,6 +351,36 @@ func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 		c.refused(err.Replica)
 	}
 	c.retry(f, err)
+}
+
+// judge says what the answer to one copy of a request means for the request, and whether another copy may still do
+// better.
+func (c *Client) judge(f *Future, err *Error) {
+	if err.Code == CodeSettled || err.Outcome == Applied {
+		return
+	}
+	gone := err.Code == CodeSessionGone
+	if gone {
+		c.ledger.gone(err.Request.Session)
+		err.Outcome, err.Retryable = NotApplied, f.once() // this copy was not executed
+	}
+	switch {
+	case err.Outcome == Unknown && err.Code == CodeInternal:
+		f.uncertain.Store(true)
+		err.Retryable = true // elsewhere
+	case err.Outcome == NotApplied && f.uncertain.Load():
+		err.Outcome = Unknown // another copy may have been executed
+		err.Retryable = err.Retryable && !gone
+	case gone && f.once():
+		f.id.Store(nil) // there is no other copy: it gets a number of the next session
+	}
+}
+
+func ageOf(age uint64) time.Duration {
+	if age > uint64(math.MaxInt64/time.Microsecond) {
+		return -1
+	}
+	return time.Duration(age) * time.Microsecond //nolint:gosec // checked
 }
 
 // retry puts a refused operation aside for a while that grows with each refusal. The replica that
@@ -333,15 +397,7 @@ func (c *Client) retry(f *Future, refusal *Error) {
 	}
 	pause := min(retryMin<<min(f.attempts-1, 16), retryMax)
 	f.notBefore = time.Now().Add(pause/2 + rand.N(pause/2))
-	c.mu.Lock()
-	closed := c.closed
-	if !closed {
-		c.waiting = append(c.waiting, f)
-	}
-	c.mu.Unlock()
-	if closed {
-		f.fail(CodeClosed, "the client was closed", ErrClosed)
-	}
+	c.putAside(f)
 }
 
 func ignoreClosed(err error) error {

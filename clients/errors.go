@@ -21,6 +21,13 @@ const (
 	CodeTimeout     = Code(wire.CodeTimeout)     // the deadline passed first
 	CodeInternal    = Code(wire.CodeInternal)    // the replica is stopping because of a fault
 
+	// Of requests of sessions.
+
+	CodeSessionGone    = Code(wire.CodeSessionGone)    // the session expired, or was closed
+	CodeSessionCovered = Code(wire.CodeSessionCovered) // the session has forgotten the request
+	CodeSessionWindow  = Code(wire.CodeSessionWindow)  // the number is too far from the last checkpoint
+	CodeSettled        = Code(wire.CodeSettled)        // somebody asked for the outcome before it was executed
+
 	CodeCanceled Code = 128 // the caller's context was cancelled
 	CodeClosed   Code = 129 // the client was closed
 	CodeProtocol Code = 130 // the answer cannot be understood
@@ -39,6 +46,14 @@ func (c Code) String() string {
 		return "deadline exceeded"
 	case CodeInternal:
 		return "internal fault"
+	case CodeSessionGone:
+		return "session expired"
+	case CodeSessionCovered:
+		return "forgotten by the session"
+	case CodeSessionWindow:
+		return "beyond the window of the session"
+	case CodeSettled:
+		return "settled as not applied"
 	case CodeCanceled:
 		return "cancelled"
 	case CodeClosed:
@@ -84,6 +99,8 @@ type Error struct {
 	Retryable bool
 	// Replica is the replica that the operation was last sent to; 0 if it was sent to none.
 	Replica epaxos.ReplicaID
+	// Request names the operation for Outcome; zero if the cluster knows it by no name.
+	Request RequestID
 	// Detail is a sentence for people. Programs must not parse it.
 	Detail string
 
@@ -97,7 +114,11 @@ var (
 	ErrUnavailable    = errors.New("unavailable")
 	ErrInvalid        = errors.New("invalid request")
 	ErrClosed         = errors.New("client closed")
-	ErrWrongType      = errors.New("the value is not a decimal number")
+	// ErrSessionExpired: the session ended while the operation was under way.
+	ErrSessionExpired = errors.New("session expired")
+	// ErrOutcomeForgotten: nobody can tell any more what became of a request, since its session has gone on.
+	ErrOutcomeForgotten = errors.New("outcome forgotten")
+	ErrWrongType        = errors.New("the value is not a decimal number")
 )
 
 // Error tells the code, the outcome, the replica and the detail, in this order.
@@ -108,6 +129,9 @@ func (e *Error) Error() string {
 		text.WriteString(", retryable")
 	}
 	text.WriteString(")")
+	if !e.Request.IsZero() && e.Outcome == Unknown {
+		fmt.Fprintf(&text, " of request %v", e.Request)
+	}
 	if e.Replica != 0 {
 		fmt.Fprintf(&text, " at replica %d", e.Replica)
 	}
@@ -131,6 +155,10 @@ func (e *Error) Is(target error) bool {
 		return e.Code == CodeInvalid
 	case ErrClosed:
 		return e.Code == CodeClosed
+	case ErrSessionExpired:
+		return e.Code == CodeSessionGone
+	case ErrOutcomeForgotten:
+		return e.Code == CodeSessionCovered
 	case context.DeadlineExceeded:
 		return e.Code == CodeTimeout
 	default:

@@ -20,7 +20,7 @@ func serveTable() (endpoint string, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	g := gateway.New(gateway.Config{Proposer: newTable(), Cluster: cluster, Replica: 1})
+	g := gateway.New(gateway.Config{Proposer: newMachine(), Cluster: cluster, Replica: 1})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -178,7 +178,7 @@ func (w *world) members() []wire.MemberInfo {
 	return members
 }
 
-// dial connects a client that knows replica 1 only, and closes it when the test ends.
+// dial connects a client that knows replica 1 only, has no session, and closes it when the test ends.
 func (w *world) dial(opts ...clients.Option) *clients.Client {
 	w.t.Helper()
 	c, err := w.tryDial(opts...)
@@ -195,7 +195,9 @@ func (w *world) tryDial(opts ...clients.Option) (*clients.Client, error) {
 		w.sockets = w.sockets[1:]
 		return socket, nil
 	}
-	opts = append([]clients.Option{clients.WithTLS(clientTLS), clients.WithPacketConn(open)}, opts...)
+	opts = append([]clients.Option{
+		clients.WithTLS(clientTLS), clients.WithPacketConn(open), clients.WithoutSession(),
+	}, opts...)
 	return clients.Dial(context.Background(), []string{w.replicas[1].address.String()}, opts...)
 }
 

@@ -16,8 +16,15 @@ type Request struct {
 	// Payload goes to the state machine as it is. The client keeps it: it must not change any more,
 	// because an operation that was given up may still be on its way.
 	Payload []byte
-	// ReadOnly promises that the payload changes nothing, so that it may be sent more than once.
+	// ReadOnly promises that the payload changes nothing.
 	ReadOnly bool
+	// Consistency is what a request that only reads may show; Linearizable if 0.
+	Consistency Consistency
+	// Token, with Session, is what the read has to show beside what the client has seen.
+	Token Token
+	// ID, if not zero, names a request that may change the state in a session that the caller looks after, see
+	// Client.OpenSession. It must name no other request ever. Otherwise the client's own session names it.
+	ID RequestID
 	// Replica, if not 0, is the only replica that may serve the operation.
 	Replica epaxos.ReplicaID
 	// Done, if set, is called once with what Wait would return, by a goroutine of the client. It
@@ -30,6 +37,9 @@ type Reply struct {
 	Result  []byte           // owned by the caller
 	Replica epaxos.ReplicaID // which replica led the command
 	Fast    bool             // the command was committed on the fast path
+	// Age is of stale reads: everything that was answered anywhere before that long ago is shown. It is negative if
+	// the replica cannot tell.
+	Age time.Duration
 }
 
 // The life of an operation. Who moves it to finished, and nobody else, delivers its answer: the
@@ -51,6 +61,10 @@ type Future struct {
 	request  Request
 	kind     wire.RequestKind
 	deadline time.Time
+	id       atomic.Pointer[RequestID] // what the cluster knows it by; nil if by nothing
+
+	// uncertain: a copy was sent of which nobody has told that it had no effect, beside the one under way.
+	uncertain atomic.Bool
 
 	state   atomic.Uint32
 	replica atomic.Uint32 // last sent to
@@ -84,6 +98,45 @@ func (f *Future) Wait() (Reply, error) {
 	return f.reply, nil
 }
 
+// RequestID names the operation at the cluster, see Client.Outcome. It is zero for what only reads, before there is a
+// session, and where the client has none. The name of an operation that was never sent may change.
+func (f *Future) RequestID() RequestID {
+	if id := f.id.Load(); id != nil {
+		return *id
+	}
+	return RequestID{}
+}
+
+// once reports whether the client's session is to name the operation.
+func (f *Future) once() bool {
+	return f.kind == wire.RequestCommand && f.client.options.sessionTTL > 0 && f.request.ID.IsZero()
+}
+
+// repeats reports whether copies of the operation do no harm.
+func (f *Future) repeats() bool { return f.request.ReadOnly || f.id.Load() != nil }
+
+// begin admits the operation and hands it to a replica.
+func (f *Future) begin() {
+	c := f.client
+	if f.request.Done == nil {
+		f.ready = make(chan struct{})
+	}
+	if err := f.admit(); err != nil {
+		f.refuse(err)
+		return
+	}
+	if c.asleep.Load() && c.asleep.CompareAndSwap(true, false) {
+		c.wakeKeeper()
+	}
+	if !c.named(f) {
+		c.putAside(f)
+		return
+	}
+	if s := c.current.Load(); f.request.Replica != 0 || s == nil || !s.enqueue(f) {
+		c.place(f)
+	}
+}
+
 // admit checks the operation, sets its deadline and waits for a slot. Nothing is sent before, so
 // every refusal says "not applied".
 func (f *Future) admit() *Error {
@@ -100,6 +153,10 @@ func (f *Future) admit() *Error {
 	f.deadline = deadline
 	if err := f.overdue(now); err != nil {
 		return f.late(err)
+	}
+	if f.kind == wire.RequestSession { // those that have slots may wait for it
+		c.operating.Add(1)
+		return nil
 	}
 	select {
 	case c.slots <- struct{}{}:
@@ -152,7 +209,14 @@ func (f *Future) finish(from uint32, reply Reply, err *Error) bool {
 		return false
 	}
 	f.reply, f.err = reply, err
-	<-f.client.slots
+	if f.kind == wire.RequestSession {
+		f.client.operating.Add(-1)
+	} else {
+		<-f.client.slots
+	}
+	if id := f.id.Load(); id != nil && f.once() {
+		f.client.ledger.end(*id, err != nil && err.Outcome == Unknown)
+	}
 	f.deliver()
 	return true
 }
@@ -174,7 +238,13 @@ func (f *Future) fail(code Code, detail string, causes ...error) {
 func (f *Future) failure(state uint32, code Code, detail string, causes []error) *Error {
 	err := &Error{
 		Code: code, Outcome: f.outcome(state), Replica: epaxos.ReplicaID(f.replica.Load()),
-		Detail: detail, causes: causes,
+		Request: f.RequestID(), Detail: detail, causes: causes,
+	}
+	if f.once() && err.Request.IsZero() {
+		if failed := f.client.ledger.failed.Load(); failed != nil {
+			err.Detail += "; no session could be opened: " + failed.Error()
+			err.causes = append(err.causes, failed)
+		}
 	}
 	err.Retryable = err.Outcome == NotApplied && code != CodeInvalid && code != CodeClosed
 	if refusal := f.refusal.Load(); refusal != nil {
@@ -185,7 +255,7 @@ func (f *Future) failure(state uint32, code Code, detail string, causes []error)
 }
 
 func (f *Future) outcome(state uint32) Outcome {
-	if state == stateQueued || f.request.ReadOnly {
+	if f.request.ReadOnly || state == stateQueued && !f.uncertain.Load() {
 		return NotApplied
 	}
 	return Unknown
@@ -217,5 +287,11 @@ func (f *Future) overdue(now time.Time) error {
 
 // takeBack returns a sent operation to the queue, if it may be sent again.
 func (f *Future) takeBack() bool {
-	return f.request.ReadOnly && f.state.CompareAndSwap(stateSent, stateQueued)
+	if !f.repeats() {
+		return false
+	}
+	if !f.request.ReadOnly {
+		f.uncertain.Store(true) // first: from then on anyone may end it, and has to say what is known
+	}
+	return f.state.CompareAndSwap(stateSent, stateQueued)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
@@ -31,16 +32,18 @@ type Result struct {
 	// Page is the answer of OpRange and OpDeleteRange, in transactions.
 	Page Page
 
-	Replica epaxos.ReplicaID // which replica led the command
-	Fast    bool             // the command was committed on the fast path
+	Replica epaxos.ReplicaID // which replica answered
+	Fast    bool             // the command was committed on the fast path; false for reads without a command
+	Age     time.Duration    // of stale reads, see Reply
 }
 
 // Int is Value as a number, for counters.
 func (r Result) Int() (int64, error) { return strconv.ParseInt(string(r.Value), 10, 64) }
 
-// Get returns the value of a key. The read is linearizable. It interferes with changes of the key.
-func (c *Client) Get(ctx context.Context, key string) (Result, error) {
-	return c.apply(ctx, wire.Op{Kind: wire.OpGet, Key: []byte(key)})
+// Get returns the value of a key. The read is linearizable, unless options say otherwise: Session, Stale, a Token.
+// No read waits for another, nor any write for a read.
+func (c *Client) Get(ctx context.Context, key string, options ...ReadOption) (Result, error) {
+	return c.apply(ctx, wire.Op{Kind: wire.OpGet, Key: []byte(key)}, options...)
 }
 
 // Put sets the value of a key, of at most 256 KiB. Like every change but Add it interferes with all
@@ -113,17 +116,22 @@ func (c *Client) compareAndSet(ctx context.Context, compare Compare, value []byt
 }
 
 // apply sends one operation and waits for its result.
-func (c *Client) apply(ctx context.Context, op wire.Op) (Result, error) {
-	result, reply, err := c.execute(ctx, &op, readsOnly(&op))
+func (c *Client) apply(ctx context.Context, op wire.Op, options ...ReadOption) (Result, error) {
+	result, reply, err := c.execute(ctx, &op, readsOnly(&op), options...)
 	if err != nil {
 		return Result{}, err
 	}
 	return publicResult(&result, reply), nil
 }
 
-func (c *Client) execute(ctx context.Context, op *wire.Op, readOnly bool) (wire.Result, Reply, error) {
-	payload := wire.AppendOp(nil, op)
-	reply, err := c.Start(ctx, Request{Payload: payload, ReadOnly: readOnly}).Wait()
+func (c *Client) execute(
+	ctx context.Context, op *wire.Op, readOnly bool, options ...ReadOption,
+) (wire.Result, Reply, error) {
+	request := Request{Payload: wire.AppendOp(nil, op), ReadOnly: readOnly}
+	for _, option := range options {
+		option.read(&request)
+	}
+	reply, err := c.Start(ctx, request).Wait()
 	if err != nil {
 		return wire.Result{}, Reply{}, err
 	}
@@ -163,6 +171,6 @@ func publicResult(r *wire.Result, reply Reply) Result {
 	return Result{
 		Succeeded: r.Status == wire.OpOK || r.Status == wire.OpTooLarge, Omitted: r.Status == wire.OpTooLarge,
 		Found: r.Found, Value: r.Value, Version: r.Version, Page: publicPage(r, reply),
-		Replica: reply.Replica, Fast: reply.Fast,
+		Replica: reply.Replica, Fast: reply.Fast, Age: reply.Age,
 	}
 }

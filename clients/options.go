@@ -20,6 +20,9 @@ const (
 	probeEveryMin     = 10 * time.Millisecond
 	inFlightDefault   = 1024
 	inFlightMax       = 1 << 20
+	sessionTTLDefault = time.Minute
+	sessionTTLMin     = 100 * time.Millisecond
+	sessionTTLMax     = 24 * time.Hour
 )
 
 // Option changes how a Client works.
@@ -34,6 +37,7 @@ type options struct {
 	policy     Policy
 	inFlight   int
 	timeout    time.Duration
+	sessionTTL time.Duration // 0: no session
 	log        *slog.Logger
 }
 
@@ -68,11 +72,20 @@ func WithInFlight(limit int) Option { return func(o *options) { o.inFlight = lim
 // WithTimeout sets the deadline of operations whose context has none. Default 10 s.
 func WithTimeout(timeout time.Duration) Option { return func(o *options) { o.timeout = timeout } }
 
+// WithSessionTTL sets after how long a silence of the client its session expires, and with it the outcomes of requests
+// that were under way. Default 1 min, between 100 ms and a day.
+func WithSessionTTL(ttl time.Duration) Option { return func(o *options) { o.sessionTTL = ttl } }
+
+// WithoutSession makes the client send what may change the state without a name. It takes effect at most once: the
+// client never repeats what may have taken effect, and unknown outcomes stay unknown. The first write of a client then
+// takes no round trip more than others.
+func WithoutSession() Option { return func(o *options) { o.sessionTTL = 0 } }
+
 // WithLogger makes the client tell of connections and moves. Default: silence.
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
 func newOptions(opts []Option) (options, error) {
-	o := options{packetConn: openUDP}
+	o := options{packetConn: openUDP, sessionTTL: sessionTTLDefault}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -98,6 +111,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("name of %d bytes: at most %d are possible", len(o.name), wire.NameMax)
 	case o.inFlight < 1 || o.inFlight > inFlightMax:
 		return fmt.Errorf("%d operations in flight: between 1 and %d are possible", o.inFlight, inFlightMax)
+	case o.sessionTTL != 0 && (o.sessionTTL < sessionTTLMin || o.sessionTTL > sessionTTLMax):
+		return fmt.Errorf("session TTL %v: between %v and %v are possible", o.sessionTTL, sessionTTLMin, sessionTTLMax)
 	case o.timeout < time.Millisecond:
 		return fmt.Errorf("timeout %v: need at least 1ms", o.timeout)
 	}

@@ -85,7 +85,8 @@ func TestCertificatesOfTheCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := clients.Dial(t.Context(), []string{secrets.Members[0].Addr},
-		clients.WithTLS(credential.ClientConfig()), clients.WithCluster(secrets.ID), clients.WithName("tester"))
+		clients.WithTLS(credential.ClientConfig()), clients.WithCluster(secrets.ID), clients.WithName("tester"),
+		clients.WithoutSession())
 	if err != nil {
 		t.Fatal(err)
 	}

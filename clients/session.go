@@ -2,6 +2,7 @@ package clients
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -194,10 +195,27 @@ func encode(buf []byte, batch []sending) []byte {
 			request.Kind = b.future.kind
 			request.Timeout = uint64(left.Microseconds())
 			request.Payload = b.future.request.Payload
+			b.future.address(&request)
 		}
 		buf = protocol.AppendFrame(buf, func(b []byte) []byte { return wire.AppendClientRequest(b, &request) })
 	}
 	return buf
+}
+
+// address adds to a request what names it, or what it may show.
+func (f *Future) address(request *wire.ClientRequest) {
+	if id := f.id.Load(); id != nil {
+		request.Session, request.Number = id.Session, id.Number
+	}
+	if f.kind != wire.RequestRead {
+		return
+	}
+	request.Consistency = wire.Consistency(cmp.Or(f.request.Consistency, Linearizable))
+	if f.request.Consistency == Session {
+		token := f.client.Token()
+		token.merge(f.request.Token.token)
+		request.Token = wire.AppendToken(nil, &token.token)
+	}
 }
 
 // read takes answers until the stream ends, and returns why it did.

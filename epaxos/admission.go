@@ -103,7 +103,7 @@ func (a *admission) room() bool {
 func (a *admission) blocking(footprint Footprint) *contended {
 	for i := range footprint {
 		access := &footprint[i]
-		if access.Range || access.Mode == Everything {
+		if !access.contends() {
 			continue
 		}
 		key := a.keys[pointKey{access.Space, access.Key}]
@@ -116,6 +116,10 @@ func (a *admission) blocking(footprint Footprint) *contended {
 	}
 	return nil
 }
+
+// contends reports whether commands in flight on the same key are limited. Those of one session are not: what they
+// have in common is only that the session exists, and one that changes the session would wait until the client is idle.
+func (a *Access) contends() bool { return !a.Range && a.Mode != Everything && a.Space != SpaceSession }
 
 // take removes a command from the accounts of the queue.
 func (a *admission) take(p *pending) {
@@ -130,7 +134,7 @@ func (a *admission) reserve(command *Command) {
 	a.inFlightBytes += command.Size()
 	for i := range command.Footprint {
 		access := &command.Footprint[i]
-		if access.Range || access.Mode == Everything {
+		if !access.contends() {
 			continue
 		}
 		name := pointKey{access.Space, access.Key}
@@ -148,7 +152,7 @@ func (a *admission) release(command *Command) {
 	a.inFlightBytes -= command.Size()
 	for i := range command.Footprint {
 		access := &command.Footprint[i]
-		if access.Range || access.Mode == Everything {
+		if !access.contends() {
 			continue
 		}
 		name := pointKey{access.Space, access.Key}

@@ -16,7 +16,7 @@ import (
 // its type, its two ends and, where that is not enough, its instance and ballot.
 //
 //	cluster n=5 f=2 e=2 [perkey= window= queue= gather= pack=]  replicas r1 to r5 start, with these limits
-//	propose R FOOTPRINT [FOOTPRINT...]      a client's requests, in one turn; "w:x", "r:x,w:y", "everything"
+//	propose R FOOTPRINT [FOOTPRINT...]      a client's requests, in one turn; "w:x", "r:x,w:y,w:@session", "everything"
 //	cancel R N                              request number N is taken back
 //	deliver [one] TYPE R->R,R [ID] [@B]     messages arrive; all that match, or the oldest one
 //	ask TYPE R->R,R [ID] [@B]               requests arrive, and the answers to them
@@ -502,6 +502,9 @@ func accessOf(text string) (epaxos.Access, error) {
 		a.Mode = epaxos.Add
 	default:
 		return a, fmt.Errorf("no access %q", text)
+	}
+	if strings.HasPrefix(key, "@") {
+		a.Space = epaxos.SpaceSession
 	}
 	if inner, ranged := strings.CutPrefix(key, "["); ranged {
 		a.Range = true

@@ -172,8 +172,7 @@ func (g *group) add(p *pending, most int) bool {
 	return true
 }
 
-// union is a command with the requests of all members, in their order, and each key once. All members
-// are on one key each.
+// union is a command with the requests of all members, in their order, and each key once.
 func (g *group) union() (*Command, []ProposalID) {
 	command := &Command{Requests: make([]Request, 0, g.requests)}
 	proposals := make([]ProposalID, 0, g.requests)
@@ -181,30 +180,40 @@ func (g *group) union() (*Command, []ProposalID) {
 	for _, p := range g.members {
 		command.Requests = append(command.Requests, p.command.Requests...)
 		proposals = append(proposals, p.proposals...)
-		access := p.command.Footprint[0]
-		at, known := places[p.command.key()]
-		switch {
-		case !known:
-			places[p.command.key()] = len(command.Footprint)
-			command.Footprint = append(command.Footprint, access)
-		case !access.Mode.CommutesWith(command.Footprint[at].Mode):
-			command.Footprint[at].Mode = Write
+		for _, access := range p.command.Footprint {
+			key := pointKey{access.Space, access.Key}
+			at, known := places[key]
+			switch {
+			case !known:
+				places[key] = len(command.Footprint)
+				command.Footprint = append(command.Footprint, access)
+			case !access.Mode.CommutesWith(command.Footprint[at].Mode):
+				command.Footprint[at].Mode = Write
+			}
 		}
 	}
 	return command, proposals
 }
 
+// onePoint reports whether a command is on one key, beside those of its session.
 func (c *Command) onePoint() bool {
-	return len(c.Footprint) == 1 && !c.Footprint[0].Range && c.Footprint[0].Mode != Everything
+	for i := range c.Footprint {
+		a := &c.Footprint[i]
+		if a.Range || a.Mode == Everything || i > 0 && a.Space != SpaceSession {
+			return false
+		}
+	}
+	return len(c.Footprint) > 0
 }
 
-// key is the key of a command on one point.
+// key is the key of a command on one point. Its session's come behind.
 func (c *Command) key() pointKey { return pointKey{c.Footprint[0].Space, c.Footprint[0].Key} }
 
 // cold reports whether nothing is under way on the key of a command on one point.
 func (r *Replica) cold(command *Command) bool {
 	clear(r.scratch)
-	r.index.Raise(command.Footprint, r.scratch)
+	// What is under way of its own session makes a key no hotter: others do not wait for that.
+	r.index.Raise(command.Footprint[:1], r.scratch)
 	return r.passed.CoversAll(r.scratch)
 }
 

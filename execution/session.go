@@ -13,7 +13,7 @@ import (
 // effects, goes into every snapshot and outlives every epoch.
 
 // SessionWindow is how many numbers from its floor on a session takes. It bounds what is remembered of it.
-const SessionWindow = 1024
+const SessionWindow = wire.SessionWindow
 
 // Verdict says what became of a request at its place in the order.
 type Verdict uint8

@@ -72,13 +72,14 @@ func (c *cluster) start(i int) {
 	}
 }
 
-func (c *cluster) dial(ctx context.Context) *clients.Client {
+func (c *cluster) dial(ctx context.Context, options ...clients.Option) *clients.Client {
 	c.tb.Helper()
 	access, err := bootstrap.LoadAccess(c.layout.Profile)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	client, err := clients.Dial(ctx, access.Endpoints, clients.WithTLS(access.TLS), clients.WithCluster(access.Cluster))
+	options = append([]clients.Option{clients.WithTLS(access.TLS), clients.WithCluster(access.Cluster)}, options...)
+	client, err := clients.Dial(ctx, access.Endpoints, options...)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
@@ -205,11 +206,14 @@ func TestWipedDirectory(t *testing.T) {
 func BenchmarkPut(b *testing.B) {
 	for _, replicas := range []int{3, 5} {
 		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) { benchmarkPut(b, replicas, 128) })
+		b.Run(fmt.Sprintf("replicas=%d/unnamed", replicas), func(b *testing.B) {
+			benchmarkPut(b, replicas, 128, clients.WithoutSession())
+		})
 	}
 }
 
 // benchmarkPut keeps inFlight puts open at each replica, each through a client of its own.
-func benchmarkPut(b *testing.B, replicas, inFlight int) {
+func benchmarkPut(b *testing.B, replicas, inFlight int, options ...clients.Option) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	c := startCluster(b, replicas)
@@ -218,7 +222,7 @@ func benchmarkPut(b *testing.B, replicas, inFlight int) {
 	done := make(chan error, replicas*inFlight)
 	var all []*clients.Client
 	for range replicas {
-		all = append(all, c.dial(ctx))
+		all = append(all, c.dial(ctx, options...))
 	}
 	if _, err := all[0].Put(ctx, "warm", value); err != nil {
 		b.Fatal(err)

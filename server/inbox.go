@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -119,7 +120,8 @@ type call struct {
 	id        epaxos.ProposalID
 	request   epaxos.Request
 	footprint epaxos.Footprint
-	deadline  time.Time // zero is none
+	read      *node.Read // instead of request and footprint
+	deadline  time.Time  // zero is none
 	done      func(Reply, error)
 	takesCut  bool // done gives back the group that a barrier pins
 }

@@ -64,7 +64,7 @@ func (s *Server) turn(in inputs, ticked bool) error {
 	if ticked {
 		s.suspect(now)
 		s.node.Tick(now)
-		s.calls.expire(time.Now(), s.node.Cancel)
+		s.calls.expire(time.Now(), s.takeBack)
 		s.refreshStatus(now)
 		if err := s.checkRemoved(now); err != nil {
 			return err
@@ -77,9 +77,7 @@ func (s *Server) turn(in inputs, ticked bool) error {
 		}
 		s.out.send(messages)
 		answers, err := s.node.Execute(now)
-		for i := range answers {
-			s.calls.answer(&answers[i], s.store.Unpin)
-		}
+		s.calls.answer(answers, s.store.Unpin)
 		if err != nil {
 			return err
 		}
@@ -96,6 +94,10 @@ func (s *Server) now() time.Duration { return time.Since(s.started) }
 
 func (s *Server) propose(now time.Duration, c *call) {
 	s.calls.add(c)
+	if c.read != nil {
+		s.read(now, c)
+		return
+	}
 	if err := s.node.Propose(now, c.id, c.request, c.footprint); err != nil {
 		s.calls.refuse(c.id, err)
 	}

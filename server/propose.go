@@ -11,6 +11,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/clients/gateway"
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
@@ -34,7 +35,10 @@ type Reply struct {
 	Fast    bool    // its instance was committed on the fast path
 	Outcome Outcome // also set with an error
 
-	cut uint64 // of a barrier: the group whose state is pinned, for whom the reply is to give back
+	verdict execution.Verdict
+	token   []byte
+	age     uint64
+	cut     uint64 // of a barrier: the group whose state is pinned, for whom the reply is to give back
 }
 
 var (
@@ -77,6 +81,9 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 	if err != nil {
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
+	}
+	if !request.Session.IsZero() {
+		footprint = execution.SessionFootprint(&request, footprint)
 	}
 	s.hand(&call{request: request, footprint: footprint, deadline: deadline, done: done})
 }
@@ -143,24 +150,34 @@ func (c *calls) next() epaxos.ProposalID { return epaxos.ProposalID(c.last.Add(1
 
 func (c *calls) add(one *call) { c.open[one.id] = one }
 
-func (c *calls) answer(a *node.Answer, unpin func(group uint64)) {
-	one := c.open[a.Proposal]
-	if a.Cut != 0 && (one == nil || !one.takesCut) {
-		unpin(a.Cut)
+// answer takes what one turn has executed. All its answers have one token.
+func (c *calls) answer(answers []node.Answer, unpin func(group uint64)) {
+	var token []byte
+	for i := range answers {
+		a := &answers[i]
+		one := c.open[a.Proposal]
+		if a.Cut != 0 && (one == nil || !one.takesCut) {
+			unpin(a.Cut)
+		}
+		if one == nil {
+			continue
+		}
+		delete(c.open, a.Proposal)
+		switch {
+		case a.Void:
+			one.done(Reply{Outcome: NotApplied}, errVoid)
+			continue
+		case a.Unknown:
+			one.done(Reply{Outcome: Unknown}, errMissed)
+			continue
+		}
+		if token == nil && a.Token.Epoch != 0 {
+			token = wire.AppendToken(nil, &wire.Token{Epoch: a.Token.Epoch, Deps: a.Token.Deps})
+		}
+		one.done(Reply{
+			Result: a.Result, Fast: a.Fast, Outcome: outcomeOf(a.Verdict), verdict: a.Verdict, token: token, cut: a.Cut,
+		}, verdictError(a.Verdict))
 	}
-	if one == nil {
-		return
-	}
-	delete(c.open, a.Proposal)
-	switch {
-	case a.Void:
-		one.done(Reply{Outcome: NotApplied}, errVoid)
-		return
-	case a.Unknown:
-		one.done(Reply{Outcome: Unknown}, errMissed)
-		return
-	}
-	one.done(Reply{Result: a.Result, Fast: a.Fast, Outcome: Applied, cut: a.Cut}, nil)
 }
 
 // refuse ends a request that was never proposed.
@@ -172,7 +189,7 @@ func (c *calls) refuse(id epaxos.ProposalID, err error) {
 
 // expire ends requests whose deadline has passed, if they can be taken back. The others stay until
 // they are executed: only then is it known what became of them.
-func (c *calls) expire(now time.Time, cancel func(epaxos.ProposalID) bool) {
+func (c *calls) expire(now time.Time, cancel func(*call) bool) {
 	if now.Sub(c.expired) < expiryInterval {
 		return
 	}
@@ -185,7 +202,7 @@ func (c *calls) expire(now time.Time, cancel func(epaxos.ProposalID) bool) {
 	}
 	slices.SortFunc(late, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
 	for _, one := range late {
-		if cancel(one.id) {
+		if cancel(one) {
 			c.refuse(one.id, ErrDeadline)
 		}
 	}
@@ -205,31 +222,43 @@ type proposer struct{ s *Server }
 // Propose implements gateway.Proposer.
 func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
 	answered := func(reply Reply, err error) { done(answerOf(reply, err)) }
+	r := epaxos.Request{Session: request.Session, Number: request.Number, Payload: request.Payload}
 	switch request.Kind {
 	case wire.RequestControl:
 		p.s.submitControl(&call{
 			request: epaxos.Request{Payload: request.Payload}, deadline: request.Deadline, done: answered,
 		})
-		return
 	case wire.RequestSnapshot:
 		p.s.snapshot(request, done)
-		return
+	case wire.RequestSession:
+		p.s.submitSession(r, request.Deadline, answered)
+	case wire.RequestRead:
+		p.s.submitRead(&request, answered)
 	default:
+		if err := checkNumber(&r); err != nil {
+			answered(Reply{Outcome: NotApplied}, err)
+			return
+		}
+		p.s.submit(r, request.Deadline, answered)
 	}
-	r := epaxos.Request{Session: request.Session, Number: request.Number, Payload: request.Payload}
-	p.s.submit(r, request.Deadline, answered)
 }
 
 // answerOf translates the end of a request for a client.
 func answerOf(reply Reply, err error) gateway.Answer {
-	if err == nil {
-		return gateway.Answer{Code: wire.CodeOK, Outcome: Applied, Fast: reply.Fast, Result: reply.Result}
+	answer := gateway.Answer{
+		Code: wire.CodeOK, Outcome: reply.Outcome, Fast: reply.Fast, Result: reply.Result,
+		Token: reply.token, Age: reply.age,
 	}
-	answer := gateway.Answer{Outcome: reply.Outcome, Detail: err.Error()}
+	if err == nil {
+		return answer
+	}
+	answer.Result, answer.Detail = nil, err.Error()
 	switch {
 	case errors.Is(err, ErrInvalid):
 		answer.Code = wire.CodeInvalid
-	case errors.Is(err, epaxos.ErrOverloaded):
+	case reply.verdict != execution.Executed:
+		answer.Code = verdictCode(reply.verdict)
+	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions):
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout

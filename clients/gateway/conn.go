@@ -197,7 +197,7 @@ func (c *conn) read(frames *wire.FrameReader) error {
 
 func (c *conn) handle(r *wire.ClientRequest) error {
 	switch r.Kind {
-	case wire.RequestCommand, wire.RequestControl, wire.RequestSnapshot:
+	case wire.RequestCommand, wire.RequestControl, wire.RequestSnapshot, wire.RequestSession, wire.RequestRead:
 		return c.command(r)
 	case wire.RequestStatus:
 		c.reply(r.ID, c.status())
@@ -249,8 +249,8 @@ func (c *conn) command(r *wire.ClientRequest) error {
 	c.mu.Unlock()
 
 	g.config.Proposer.Propose(Request{
-		Kind:    r.Kind,
-		Session: r.Session, Number: r.Number, Payload: r.Payload, Deadline: opened.deadline,
+		Kind: r.Kind, Session: r.Session, Number: r.Number, Payload: r.Payload,
+		Consistency: r.Consistency, Token: r.Token, Deadline: opened.deadline,
 	}, opened.done)
 	return nil
 }

@@ -16,12 +16,15 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// Request is one command as a client sent it.
+// Request is one command, or read, as a client sent it.
 type Request struct {
-	Kind    wire.RequestKind  // RequestCommand, RequestControl or RequestSnapshot
+	Kind    wire.RequestKind  // any but RequestStatus and RequestPing
 	Session epaxos.InstanceID // zero: the client asked for no deduplication
 	Number  uint64
 	Payload []byte // owned by the proposer
+
+	Consistency wire.Consistency // with RequestRead
+	Token       []byte           // with RequestRead; not checked yet
 	// Deadline is when the client stops waiting. A proposer that has not proposed the request by
 	// then should drop it and answer CodeTimeout with OutcomeNotApplied: only it can know that.
 	Deadline time.Time
@@ -35,6 +38,8 @@ type Answer struct {
 	Fast    bool         // committed on the fast path
 	Result  []byte       // of the state machine; only read before done returns
 	Detail  string       // for people; empty with CodeOK
+	Token   []byte       // names all that the answer may show; only read before done returns
+	Age     uint64       // of a stale read, see wire.ClientResponse
 }
 
 // Proposer carries requests out. The replica is one.

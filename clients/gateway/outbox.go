@@ -20,6 +20,7 @@ func (c *conn) push(id uint64, answer *Answer) {
 		ID: id, Code: cmp.Or(answer.Code, wire.CodeInternal), Retry: answer.Retry,
 		Outcome: cmp.Or(answer.Outcome, wire.OutcomeUnknown),
 		Replica: c.gateway.config.Replica, Fast: answer.Fast, Result: answer.Result, Detail: answer.Detail,
+		Token: answer.Token, Age: answer.Age,
 	}
 	if len(response.Detail) > wire.DetailMax {
 		response.Detail = strings.ToValidUTF8(response.Detail[:wire.DetailMax], "")

@@ -68,7 +68,8 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 	dialing, dialed := context.WithTimeout(ctx, cmp.Or(c.dialTimeout, c.timeout))
 	defer dialed()
 	client, err := clients.Dial(dialing, access.Endpoints, clients.WithTLS(access.TLS),
-		clients.WithCluster(access.Cluster), clients.WithName("epaxos command"), clients.WithTimeout(c.timeout))
+		clients.WithCluster(access.Cluster), clients.WithName("epaxos command"), clients.WithTimeout(c.timeout),
+		clients.WithoutSession()) // which would cost two round trips more
 	if err != nil {
 		return &failure{code: exitUnavailable, err: fmt.Errorf("reach the cluster at %s: %w",
 			strings.Join(access.Endpoints, ", "), err)}

@@ -37,6 +37,7 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 			return answers, err
 		}
 		if n.noRoom != nil {
+			n.stamp(answers)
 			return answers, nil
 		}
 	}

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/264bc8cf/epaxos/epaxos"
+import (
+	"math"
+
+	"github.com/264bc8cf/epaxos/epaxos"
+)
 
 // ClientHello opens a client's stream. The server answers with ServerHello.
 type ClientHello struct {
@@ -29,6 +33,9 @@ type ClientRequest struct {
 	Session epaxos.InstanceID
 	Number  uint64
 	Payload []byte
+
+	Consistency Consistency // with RequestRead
+	Token       []byte      // with SessionConsistency: as AppendToken wrote it
 }
 
 // RequestKind is what a client asks for.
@@ -40,6 +47,17 @@ const (
 	RequestPing                            // answered at once; measures the round trip
 	RequestControl                         // replicate Payload, a Control; Response.Result is a ControlResult
 	RequestSnapshot                        // Payload is a SnapshotRequest, Response.Result a SnapshotPart
+	RequestSession                         // replicate Payload, a SessionOp; Response.Result is a SessionResult
+	RequestRead                            // answer Payload, which changes nothing, as Consistency says
+)
+
+// Consistency says what a read may show.
+type Consistency uint8
+
+const (
+	Linearizable       Consistency = iota + 1 // all that was answered anywhere before the read began
+	SessionConsistency                        // all that Token names
+	Stale                                     // what the replica has executed
 )
 
 // ClientResponse answers the request with the same id.
@@ -52,7 +70,13 @@ type ClientResponse struct {
 	Fast    bool // the instance was committed on the fast path
 	Result  []byte
 	Detail  string // for people; empty with CodeOK
+	Token   []byte // names all that the answer may show, as AppendToken wrote it; may be empty
+	Age     uint64 // of a stale read: microseconds, see AgeUnknown
 }
+
+// AgeUnknown says that a replica cannot tell how old its state is. Otherwise all that was answered anywhere
+// before that long ago is shown.
+const AgeUnknown = math.MaxUint64
 
 // Code classifies a response.
 type Code uint8
@@ -64,9 +88,17 @@ const (
 	CodeUnavailable      // the replica cannot serve now (starting, draining, out of disk)
 	CodeTimeout          // the deadline passed first
 	CodeInternal         // the replica is stopping because of a fault
+
+	// The codes that follow answer requests of sessions only, so programs that know none never meet them.
+
+	CodeSessionGone    // there is no such session: it expired or was closed
+	CodeSessionCovered // a checkpoint covers the number
+	CodeSessionWindow  // the number is beyond the window of the session
+	CodeSettled        // it was settled that the request is never executed
 )
 
-// Outcome says what became of the effect of a request.
+// Outcome says what became of the effect of a request. Of a request of a session, OutcomeNotApplied is said of
+// the copy that is answered, except with CodeSettled: only the client knows whether it has sent others.
 type Outcome uint8
 
 const (

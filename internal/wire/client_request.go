@@ -15,13 +15,15 @@ func ClientMessageType(body []byte) (MessageType, error) {
 // AppendClientRequest appends one request of a client.
 func AppendClientRequest(dst []byte, r *ClientRequest) []byte {
 	e := appendTo(dst)
-	e.message(TypeClientRequest, 6)
+	e.message(TypeClientRequest, 8)
 	e.uint(r.ID)
 	e.uint(uint64(r.Kind))
 	e.uint(r.Timeout)
 	e.instance(r.Session)
 	e.uint(r.Number)
 	e.bytes(r.Payload)
+	e.uint(uint64(r.Consistency))
+	e.bytes(r.Token)
 	return e.done()
 }
 
@@ -40,6 +42,11 @@ func (d *decoder) clientRequest() ClientRequest {
 		Session: d.instanceOrNone("session"),
 		Number:  d.uint64("number"),
 		Payload: d.bytes("payload", ClientFrameMax),
+	}
+	if extra >= 2 { // the first programs of format 1 ask for no reads
+		r.Consistency = Consistency(d.uint("consistency", 0, math.MaxUint8))
+		r.Token = d.bytes("token", TokenMax)
+		extra -= 2
 	}
 	d.skip(extra)
 	return r

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"math"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -16,6 +17,10 @@ var clientRequestCodec = codec[ClientRequest]{
 			ID: math.MaxUint64, Kind: RequestCommand, Timeout: 5_000_000, Session: id(3, 42), Number: 300,
 			Payload: []byte("payload"),
 		}},
+		{"read", ClientRequest{
+			ID: 2, Kind: RequestRead, Timeout: 1, Payload: []byte("payload"), Consistency: SessionConsistency,
+			Token: AppendToken(nil, &tokenCodec.samples[1].value),
+		}},
 		{"of a later version", ClientRequest{ID: 1, Kind: 200, Payload: []byte{}}},
 	},
 	generate: func(t *rapid.T) ClientRequest {
@@ -23,14 +28,30 @@ var clientRequestCodec = codec[ClientRequest]{
 			ID: drawNumber(t, 0, math.MaxUint64), Kind: RequestKind(drawNumber(t, 1, math.MaxUint8)),
 			Timeout: drawNumber(t, 0, math.MaxUint64), Session: drawSession(t),
 			Number: drawNumber(t, 0, math.MaxUint64), Payload: drawBytes(t),
+			Consistency: Consistency(drawNumber(t, 0, math.MaxUint8)), Token: drawBytes(t),
 		}
 	},
 	encode: func(dst []byte, r ClientRequest) []byte { return AppendClientRequest(dst, &r) },
 	decode: DecodeClientRequest,
 }
 
-func TestClientRequest(t *testing.T)       { clientRequestCodec.test(t) }
-func FuzzDecodeClientRequest(f *testing.F) { clientRequestCodec.fuzz(f) }
+func TestClientRequest(t *testing.T) { clientRequestCodec.test(t) }
+
+func FuzzDecodeClientRequest(f *testing.F) {
+	f.Add([]byte(firstClientRequest))
+	clientRequestCodec.fuzz(f)
+}
+
+// firstClientRequest is what the first programs of format 1 send.
+const firstClientRequest = "\x97\x42\x07\x01\x05\xc0\x00\xc4\x01x"
+
+func TestTheFirstClientRequestIsRead(t *testing.T) {
+	want := ClientRequest{ID: 7, Kind: RequestCommand, Timeout: 5, Payload: []byte("x")}
+	got, err := DecodeClientRequest([]byte(firstClientRequest))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
 
 func TestClientMessageType(t *testing.T) {
 	for _, c := range []struct {

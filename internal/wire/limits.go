@@ -27,6 +27,9 @@ const (
 	EndpointMax = 256  // bytes of host:port
 	DetailMax   = 1024 // bytes of the explanation in a response
 	MembersMax  = 256  // members told to a client
+	TokenMax    = 1024 // bytes of a token
+
+	SessionWindow = 1024 // numbers from its floor on that a session takes
 )
 
 // ErrTooLarge is wrapped by errors about commands that fit in no frame.
