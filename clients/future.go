@@ -132,7 +132,8 @@ func (f *Future) begin() {
 		c.putAside(f)
 		return
 	}
-	if s := c.current.Load(); f.request.Replica != 0 || s == nil || !s.enqueue(f) {
+	chosen := f.request.Replica != 0 || f.request.Consistency == Stale
+	if s := c.current.Load(); chosen || s == nil || !s.enqueue(f) {
 		c.place(f)
 	}
 }

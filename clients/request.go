@@ -77,18 +77,36 @@ const (
 )
 
 // ReadOption changes what a read may show: a Consistency, or a Token; or where it is read.
-type ReadOption interface{ read(request *Request) }
+type ReadOption interface {
+	RangeOption
+	read(request *Request)
+}
 
 func (c Consistency) read(request *Request) { request.Consistency = c }
 
 func (t Token) read(request *Request) { request.Consistency, request.Token = Session, t }
+
+func (c Consistency) rangeOption(_ *wire.Op, request *Request) { c.read(request) }
+
+func (t Token) rangeOption(_ *wire.Op, request *Request) { t.read(request) }
 
 // At makes one replica serve a read, be it a learner, and no other.
 func At(replica epaxos.ReplicaID) ReadOption { return place(replica) }
 
 type place epaxos.ReplicaID
 
+func (p place) rangeOption(_ *wire.Op, request *Request) { p.read(request) }
+
 func (p place) read(request *Request) { request.Replica = epaxos.ReplicaID(p) }
+
+// like is a read under the conditions of another.
+type like Request
+
+func (l like) rangeOption(_ *wire.Op, request *Request) { l.read(request) }
+
+func (l like) read(request *Request) {
+	request.Consistency, request.Token, request.Replica = l.Consistency, l.Token, l.Replica
+}
 
 // Token names what a client has seen. Handed to another client, also in another process, its session reads show all
 // of that. The zero Token names nothing. A Token is a ReadOption: a session read after it.
