@@ -281,7 +281,7 @@ func redoing(t *testing.T) (dir string, check func(storage.Store) error) {
 			return err
 		}
 		next := 0
-		err := s.ScanStaged(func(key, value []byte) error {
+		err := s.ScanStaged(nil, func(key, value []byte) error {
 			if next >= len(staged) || !bytes.Equal(key, staged[next].Key) || !bytes.Equal(value, staged[next].Value) {
 				return fmt.Errorf("wrong data: %q is staged", key)
 			}

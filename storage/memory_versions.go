@@ -162,12 +162,15 @@ func (m *Memory) Staged() (note []byte, err error) {
 }
 
 // ScanStaged implements Staging.
-func (m *Memory) ScanStaged(visit func(key, value []byte) error) error {
+func (m *Memory) ScanStaged(after []byte, visit func(key, value []byte) error) error {
 	m.mu.Lock()
 	var writes []Write
 	err := usable(m.shut)
 	if err == nil && m.staged != nil {
 		for _, key := range m.staged.keys {
+			if after != nil && key <= string(after) {
+				continue
+			}
 			writes = append(writes, Write{Key: []byte(key), Value: bytes.Clone(m.staged.state[key])})
 		}
 	}

@@ -179,7 +179,7 @@ func (b *Badger) Staged() (note []byte, err error) {
 }
 
 // ScanStaged implements Staging.
-func (b *Badger) ScanStaged(visit func(key, value []byte) error) error {
+func (b *Badger) ScanStaged(after []byte, visit func(key, value []byte) error) error {
 	if err := b.gate.enter(); err != nil {
 		return err
 	}
@@ -196,7 +196,11 @@ func (b *Badger) ScanStaged(visit func(key, value []byte) error) error {
 		return err
 	}
 	defer it.Close()
-	return walk(it, prefix, func(item *badger.Item, stored []byte) error {
+	first := bytes.Clone(prefix)
+	if after != nil {
+		first = append(append(first, after...), 0) // the least key above it
+	}
+	return walk(it, first, func(item *badger.Item, stored []byte) error {
 		if err := b.gate.err(); err != nil {
 			return err
 		}

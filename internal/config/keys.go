@@ -76,6 +76,8 @@ var keys = []Key{
 		Help: "open requests of one client connection"},
 	{Name: "limits.peer_queue_bytes", kind: kindBytes, Default: "8MiB",
 		Help: "messages waiting for one peer; beyond them new ones are dropped, and caught up later"},
+	{Name: "limits.transfer_rate", kind: kindBytes, Default: "32MiB",
+		Help: "bytes of state in a second that this replica hands to others that join or catch up, all together"},
 	{Name: "timing.tick", kind: kindDuration, Default: "10ms",
 		Help: "how often a replica looks at its timers; the unit of the times below"},
 	{Name: "timing.heartbeat", kind: kindDuration, Default: "300ms",

@@ -23,6 +23,9 @@ var hunters = map[string]*hunter{
 	"sim": {folder: "internal/sim", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestSeeds$", "-runs=" + strconv.Itoa(h.runs), "-seed=1"}
 	}},
+	"epochs": {folder: "internal/sim", arguments: func(h hunt) []string {
+		return []string{"-test.run=^TestSeeds$", "-runs=" + strconv.Itoa(h.runs), "-seed=1", "-epochs=many"}
+	}},
 	"explore": {folder: "epaxos", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestExplore$", "-explore=" + h.where}
 	}},

@@ -149,9 +149,32 @@ func (v *victim) input(h *hostile.Hose) {
 	default:
 		frame := wire.AppendFrameHeader(nil, wire.FrameHeader{Group: uint64(h.Byte())})
 		for range 1 + h.Below(4) {
-			frame = wire.AppendMessage(frame, h.Message())
+			if h.Below(8) == 0 {
+				frame = wire.AppendMessage(frame, betweenEpochs(h))
+			} else {
+				frame = wire.AppendMessage(frame, h.Message())
+			}
 		}
 		v.deliver(v.peer(h), frame)
+	}
+}
+
+// betweenEpochs is a message beside the protocol of one epoch.
+func betweenEpochs(h *hostile.Hose) epaxos.Message {
+	switch h.Below(3) {
+	case 0:
+		return epaxos.Ended{Epoch: epaxos.Epoch(1 + h.Below(3)), Decided: h.Below(2) == 0} //nolint:gosec // small
+	case 1:
+		return epaxos.StateRequest{
+			Epoch: epaxos.Epoch(h.Below(3)), Since: uint64(h.Below(4)), At: uint64(h.Below(4)), //nolint:gosec // small
+			After: h.Take(h.Below(3)), Sum: h.Slot(),
+		}
+	default:
+		return epaxos.StateChunk{
+			Since: uint64(h.Below(2)), At: uint64(h.Below(3)), Epoch: epaxos.Epoch(h.Below(4)), //nolint:gosec // small
+			Boundary: h.Below(2) == 0, Writes: []epaxos.StateWrite{{Key: h.Take(2), Value: h.Take(3)}},
+			Sum: h.Slot(), Last: h.Below(2) == 0, Gone: h.Below(4) == 0,
+		}
 	}
 }
 

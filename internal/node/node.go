@@ -257,7 +257,7 @@ func (n *Node) Tick(now time.Duration) {
 	if !n.admitted {
 		return
 	}
-	if n.core != nil {
+	if n.core != nil && n.next == nil {
 		if blocked := n.orderer.Blocked(); len(blocked) > 0 {
 			n.core.Blocked(n.now, blocked)
 		}
@@ -282,7 +282,7 @@ func (n *Node) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) {
 // Busy reports whether Save and Execute have something to do without further input.
 func (n *Node) Busy() bool {
 	return n.core != nil && n.core.HasReady() || len(n.pending.Messages) > 0 || n.next != nil && n.admitted ||
-		n.receiver.note.Whole
+		n.receiver.note.Whole && n.receiver.checked.after == nil
 }
 
 // Quiet reports whether nothing is left to do but to wait for inputs, so that ticks may be rare.

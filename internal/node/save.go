@@ -55,6 +55,11 @@ func (n *Node) Save(now time.Duration) ([]epaxos.Envelope, error) {
 	}
 	n.noRoom = nil
 	messages := n.pending.Messages
+	if n.next != nil { // perhaps saved by now: what was not sent before the end of the epoch is never sent (rule M7)
+		messages = slices.DeleteFunc(slices.Clone(messages), func(e epaxos.Envelope) bool {
+			return epaxos.EpochOf(e.Message) == n.members.Epoch
+		})
+	}
 	n.pending.Messages, n.pending.MustSync = nil, false
 	if n.config.Trace != nil {
 		for _, e := range messages {

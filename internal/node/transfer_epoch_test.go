@@ -300,6 +300,64 @@ func TestOneStateOnProbation(t *testing.T) {
 	}
 }
 
+// turns is one turn of everybody.
+func (c *company) turns() {
+	for i, n := range c.nodes {
+		n.Tick(c.now)
+		c.turn(i)
+	}
+}
+
+// A learner that reads its first state back for longer than a silent one is waited for can still follow its source.
+func TestLongCheckLosesNoSource(t *testing.T) {
+	c := newCompany(t, 3)
+	c.rate = node.Transfer{ChunkBytes: 1}
+	for i := range c.nodes {
+		c.crash(i)
+	}
+	c.meet()
+	for k := range 400 {
+		c.put(k%3, fmt.Sprintf("key%03d", k), "value")
+		if k%50 == 0 {
+			c.settle(0)
+		}
+	}
+	c.settle(time.Second)
+	one := c.hire()
+	c.apart(4)
+	c.want1(c.reconfigure(0, func(m *wire.Members) { learn(m, one) }))
+	c.lost = nil
+	c.meet()
+	for range 1000 {
+		if c.nodes[3].Status().Transfer.Keys >= 400 {
+			break
+		}
+		c.turns()
+	}
+	for k := range 80 { // few turns in much time
+		if k < 3 {
+			c.put(k, "key000", "meanwhile")
+		}
+		c.now += time.Second / 2
+		c.turns()
+	}
+	if c.role(3) != node.Joining {
+		t.Fatal("the test shows nothing: the check is over")
+	}
+	c.settle(60 * time.Second)
+	c.meet()
+	c.fill(3, "later")
+	c.settle(10 * time.Second)
+	served := uint64(0)
+	for _, n := range c.nodes {
+		served += n.Status().Transfer.Served
+	}
+	if s := c.nodes[3].Status().Transfer; s.Rounds < 2 || served > 12_000 {
+		t.Errorf("it began anew: %d bytes were handed over; %+v", served, s)
+	}
+	c.same(0, 3)
+}
+
 // Nobody gives a voter a state in the middle of an epoch, or one that is not kept any more.
 func TestGone(t *testing.T) {
 	c := newCompany(t, 3)

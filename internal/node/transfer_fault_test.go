@@ -295,3 +295,14 @@ func TestNoRoomToInstall(t *testing.T) {
 	c.stores[3].Full(false)
 	c.joined()
 }
+
+// partsUpTo loses every part of a state behind so many.
+func partsUpTo(seen *int, most int) func(e epaxos.Envelope) bool {
+	return func(e epaxos.Envelope) bool {
+		if _, part := e.Message.(epaxos.StateChunk); part {
+			*seen++
+			return *seen > most
+		}
+		return false
+	}
+}

@@ -1,9 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
@@ -22,7 +22,10 @@ func (n *Node) install(answers []Answer) ([]Answer, error) {
 	if err == nil {
 		err = n.fits(&members)
 	}
-	if errors.Is(err, errUnfit) {
+	switch {
+	case errors.Is(err, errEnough):
+		return answers, nil
+	case errors.Is(err, errUnfit):
 		n.startOver(err.Error())
 		return answers, nil
 	}
@@ -45,27 +48,32 @@ func (n *Node) install(answers []Answer) ([]Answer, error) {
 	return answers, nil
 }
 
-// arrived checks what has come as a whole, and reads the members that it names.
+// checked is how far a staged state was read back. A turn takes a part, since the whole may be large.
+type checked struct {
+	after   []byte
+	sum     uint64
+	members []byte
+}
+
+// checkChunks is how many parts' worth of a staged state a turn reads back: 8 MiB, unless parts are smaller.
+const checkChunks = 32
+
+// arrived checks what has come as a whole, and reads the members that it names. An error of errEnough is the end
+// of what one turn may do.
 func (n *Node) arrived() (wire.Members, error) {
 	r := &n.receiver
-	var body []byte
-	key := append([]byte{byte(epaxos.SpaceControl)}, membersKey...)
-	see := func(w storage.Write) {
-		if slices.Equal(w.Key, key) {
-			body = slices.Clone(w.Value)
+	for _, w := range r.writes {
+		r.checked.see(w)
+	}
+	if r.since > 0 && r.checked.members == nil {
+		return n.members, nil
+	}
+	if r.since == 0 {
+		if err := n.readBack(); err != nil {
+			return wire.Members{}, err
 		}
 	}
-	if r.since > 0 {
-		for _, w := range r.writes {
-			see(w)
-		}
-		if body == nil {
-			return n.members, nil
-		}
-	} else if err := n.scanStaged(see); err != nil {
-		return wire.Members{}, err
-	}
-	members, err := wire.DecodeMembers(body)
+	members, err := wire.DecodeMembers(r.checked.members)
 	if err == nil {
 		err = members.Validate()
 	}
@@ -75,20 +83,34 @@ func (n *Node) arrived() (wire.Members, error) {
 	return members, nil
 }
 
-// scanStaged reads back what was staged, and compares it with the checksum of what was sent.
-func (n *Node) scanStaged(see func(storage.Write)) error {
-	note := &n.receiver.note
-	sum := chainStart(0, note.Origin.Group, note.Epoch, note.Boundary)
-	err := n.config.Store.ScanStaged(func(key, value []byte) error {
+func (c *checked) see(w storage.Write) {
+	if len(w.Key) == 1+len(membersKey) && w.Key[0] == byte(epaxos.SpaceControl) && string(w.Key[1:]) == membersKey {
+		c.members = bytes.Clone(w.Value)
+	}
+}
+
+// readBack reads on in what was staged, and compares it in the end with the checksum of what was sent.
+func (n *Node) readBack() error {
+	note, c, size := &n.receiver.note, &n.receiver.checked, 0
+	if c.after == nil {
+		c.sum = chainStart(0, note.Origin.Group, note.Epoch, note.Boundary)
+	}
+	err := n.config.Store.ScanStaged(c.after, func(key, value []byte) error {
+		if size >= checkChunks*n.sender.config.ChunkBytes {
+			return errEnough
+		}
 		w := storage.Write{Key: key, Value: value}
-		sum = chain(sum, epaxos.StateWrite(w))
-		see(w)
+		c.sum, c.after = chain(c.sum, epaxos.StateWrite(w)), append(c.after[:0], key...)
+		c.see(w)
+		size += len(key) + len(value)
 		return nil
 	})
 	switch {
+	case errors.Is(err, errEnough):
+		return errEnough
 	case err != nil:
 		return fmt.Errorf("read the staged state: %w", err)
-	case chainEnd(sum) != note.Sum:
+	case chainEnd(c.sum) != note.Sum:
 		return fmt.Errorf("%w: what is staged is not what replica %d has sent", errUnfit, note.Origin.Replica)
 	default:
 		return nil
@@ -159,11 +181,11 @@ func (n *Node) arrive() {
 	r := &n.receiver
 	r.asOf, r.ended = r.started, n.now
 	r.next = n.now + min(max(roundInterval, roundRest*(n.now-r.started)), roundIntervalMax)
-	if r.note.Boundary || n.ahead > r.note.Epoch {
+	if r.since == 0 || r.note.Boundary || n.ahead > r.note.Epoch { // there is more already
 		r.next = n.now
 	}
 	r.source, r.since, r.note, r.begun, r.waiting = 0, 0, wire.Note{}, false, false
-	r.writes, r.pending, r.staged, r.full, r.avoid, r.failed = nil, 0, false, false, 0, ""
+	r.writes, r.pending, r.staged, r.full, r.avoid, r.failed, r.checked = nil, 0, false, false, 0, "", checked{}
 	r.rounds++
 }
 

@@ -27,6 +27,7 @@ type receiver struct {
 	pending  int                // bytes of them
 	staged   bool               // the store holds what has come
 	discard  bool               // which is of no use any more
+	checked  checked            // how much of what is whole was read back
 
 	next  time.Duration    // nothing begins before
 	avoid epaxos.ReplicaID // the source that failed last
@@ -77,6 +78,9 @@ func (n *Node) restoreTransfer() error {
 // settleReceiver begins what is due and repeats what was lost.
 func (n *Node) settleReceiver() {
 	r := &n.receiver
+	if r.source != 0 && r.started == 0 { // before a restart
+		r.started, r.answered = n.now, n.now
+	}
 	n.watchProgress()
 	switch {
 	case r.source == 0:
@@ -87,6 +91,9 @@ func (n *Node) settleReceiver() {
 		n.startOver("")
 	case !r.note.Whole && r.chunk == nil && (!r.waiting || n.now-r.asked >= r.patience):
 		n.remind()
+	case r.note.Whole && n.now-r.asked >= askerPatience/4:
+		n.ask() // the answer is of no use, but the source must not believe that nobody follows it
+		r.waiting = false
 	}
 }
 
@@ -266,7 +273,7 @@ func (n *Node) startOver(why string) {
 	r.avoid, r.next, r.ended = r.source, n.now+transferRetry, n.now
 	r.discard = r.discard || r.staged
 	r.source, r.since, r.note, r.begun, r.waiting = 0, 0, wire.Note{}, false, false
-	r.chunk, r.writes, r.pending, r.staged = nil, nil, 0, false
+	r.chunk, r.writes, r.pending, r.staged, r.checked = nil, nil, 0, false, checked{}
 }
 
 // hearChunk takes in a part that was asked for. What does not fit the request is a repetition, or of an older

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"maps"
+	"slices"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
@@ -246,6 +247,48 @@ func (c *checker) switched(host int, after epaxos.Epoch, adopted bool) {
 	if c.votes(host, after) {
 		c.effects.begin(host, c.book(after).members, b.end.effects)
 	}
+}
+
+// whole is rule M3: the group that marks the end of an epoch names the members of the next.
+func (c *checker) whole(host int, g *wire.Group, batch *storage.Batch) *Violation {
+	by := c.book(c.epochs[host]).endedBy
+	if by != (epaxos.InstanceID{}) && slices.Contains(g.Executed, by) && !saysMembers(batch) {
+		return found("durability", "r%d saves that %v was executed, and not the members of the next epoch", c.name(host), by)
+	}
+	return nil
+}
+
+// lets is rule M9: the state with which an epoch began is kept until all its voters have begun.
+func (c *checker) lets(host int, batch *storage.Batch) *Violation {
+	epoch := c.epochs[host]
+	if batch.Hold != storage.HoldNone || batch.Adopt || !c.votes(host, epoch) {
+		return nil
+	}
+	for _, id := range c.book(epoch).members.Voters {
+		if c.epochs[hostOf(id)] < epoch {
+			return found("durability", "r%d lets go of the state with which epoch %d began, and r%d has not begun",
+				c.name(host), epoch, id)
+		}
+	}
+	return nil
+}
+
+// turnedTo is rule S8: whoever takes part has been greeted by a quorum since it started, of the epoch it was in.
+func (c *checker) turnedTo(host int) {
+	members, _ := c.w.hosts[host].node.Members()
+	if c.greeted[host] == nil || !c.w.hosts[host].node.Admitted() {
+		return
+	}
+	n := 0
+	for _, m := range members.Voters {
+		if i := hostOf(m.Replica); i == host || c.greeted[host][i] {
+			n++
+		}
+	}
+	if m := members.Membership(); n < m.SlowQuorum() {
+		c.w.violated("durability", "r%d is off probation after %d greetings of %d", c.name(host), n, m.SlowQuorum())
+	}
+	c.greeted[host] = nil
 }
 
 // ended takes a disk that holds the end of an epoch, executed there.

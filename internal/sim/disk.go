@@ -96,8 +96,8 @@ func (d *disk) Stage(writes []storage.Write, note []byte) error {
 func (d *disk) Staged() ([]byte, error) { return d.memory.Staged() }
 
 // ScanStaged implements node.Store.
-func (d *disk) ScanStaged(visit func(key, value []byte) error) error {
-	return d.memory.ScanStaged(visit)
+func (d *disk) ScanStaged(after []byte, visit func(key, value []byte) error) error {
+	return d.memory.ScanStaged(after, visit)
 }
 
 // DropStaged implements node.Store.

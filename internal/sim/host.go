@@ -97,6 +97,7 @@ func (w *world) start(i int) {
 	h.given = map[epaxos.ProposalID]bool{}
 	h.core, h.index = nil, nil
 	w.lieInWait(i)
+	w.check.greeted[i] = map[int]bool{}
 	w.note(noteStart, i, nil)
 	w.tracef("start of r%d", id)
 	order := &watchedOrder{w: w, host: i}
@@ -125,6 +126,7 @@ func (w *world) start(i int) {
 	if w.refused(i, err) {
 		return
 	}
+	w.check.turnedTo(i)
 	if w.options.Seed%3 == 0 {
 		h.node.State().LimitCache(smallCache)
 	}
@@ -266,6 +268,10 @@ func (w *world) hello(from, to int, answer bool) {
 			return
 		}
 		target.heard[from] = w.local(to)
+		if greeted := w.check.greeted[to]; greeted != nil {
+			greeted[from] = true
+		}
+		w.check.turnedTo(to)
 		if answer {
 			w.hello(to, from, false)
 		}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/storage"
 )
 
@@ -17,7 +18,6 @@ func (h *held) put(key, value []byte) {
 	var f fingerprint
 	f.addBytes(key)
 	f.addBytes(value)
-	f.add(uint64(f))
 	h.sum += uint64(f) - h.keys[string(key)]
 	h.keys[string(key)] = uint64(f)
 }
@@ -27,12 +27,13 @@ func (h *held) remove(key []byte) {
 	delete(h.keys, string(key))
 }
 
-// holds takes what a disk holds after a batch. Only runs in which somebody may learn pay for it.
-func (c *checker) holds(host int, d *disk, batch *storage.Batch) {
+// holds takes what a disk holds after a batch that it saved in an epoch, or after a crash. Only runs in which
+// somebody may learn pay for it.
+func (c *checker) holds(host int, e epaxos.Epoch, batch *storage.Batch) {
 	if !c.w.setup.epochs {
 		return
 	}
-	h := &c.held[host]
+	h, d := &c.held[host], c.w.hosts[host].disk
 	if h.keys == nil || batch == nil || batch.Adopt {
 		*h = held{keys: map[string]uint64{}}
 		//nolint:errcheck // the visitor returns none and a memory store has none of its own
@@ -50,7 +51,7 @@ func (c *checker) holds(host int, d *disk, batch *storage.Batch) {
 		}
 	}
 	switch {
-	case c.votes(host, c.epochs[host]):
+	case c.votes(host, e) && (batch == nil || !batch.Adopt):
 		c.states[h.sum] = true
 	case !c.states[h.sum]:
 		c.w.violated("order", "r%d holds at its group %d a state that no voter had", c.name(host), d.LastGroup())

@@ -46,7 +46,7 @@ func newStage(t *testing.T, e, number int) *stage {
 	t.Helper()
 	s := &stage{lost: func(int, int, epaxos.Message) bool { return false }}
 	for seed := uint64(1); ; seed++ {
-		o := Options{Seed: seed, Replicas: 5, Log: true}
+		o := Options{Seed: seed, Replicas: 5, Epochs: EpochsOne, Log: true}
 		if drawn := o.draw(); drawn.members.F != 2 || drawn.members.E != e || drawn.far > 20*time.Millisecond ||
 			drawn.timing != epaxos.DefaultTiming() {
 			continue
@@ -65,7 +65,7 @@ func newStage(t *testing.T, e, number int) *stage {
 	}
 	s.left, s.setup.suspectAfter = 0, time.Hour // only who is doubted is suspected
 	s.a, s.b = s.members.ID(0, 1), s.members.ID(3, 1)
-	for i := range s.hosts {
+	for i := range s.members.Voters {
 		s.start(i)
 	}
 	s.runUntil(time.Second)

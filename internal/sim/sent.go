@@ -30,15 +30,20 @@ func (c *checker) sent(host int, messages []epaxos.Envelope) {
 	}
 }
 
-// untimely says why a replica may not send a message at all now: on probation (rule S8), or because of the
-// epoch that its disk is in (rules M4 and M7).
+// untimely says why a replica may not send a message at all now: on probation (rule S8), or because of the epoch that
+// its disk is in (rules M4 and M7).
 func (c *checker) untimely(host int, message epaxos.Message) *Violation {
-	disk, e := c.epochs[host], epaxos.EpochOf(message)
 	if !c.w.hosts[host].node.Admitted() {
 		if _, asks := message.(epaxos.StateRequest); !asks {
 			return found("durability", "the sender is on probation")
 		}
 	}
+	return c.misplaced(host, message)
+}
+
+// misplaced says why the epoch of a message is not for this replica to speak of.
+func (c *checker) misplaced(host int, message epaxos.Message) *Violation {
+	disk, e := c.epochs[host], epaxos.EpochOf(message)
 	switch m := message.(type) {
 	case epaxos.Ended:
 		if m.Epoch > disk {

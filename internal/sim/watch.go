@@ -21,6 +21,7 @@ type checker struct {
 	cancelled map[string]bool                       // payloads that must never be applied
 	prefix    []epaxos.Dependencies                 // by host: what it has taken for decided in any life
 	heard     []map[epaxos.ReplicaID]uint64         // by host: the newest group of each peer that it has saved
+	greeted   []map[int]bool                        // by host: who has greeted it in this life; nil off probation
 	resting   bool                                  // nothing may be said any more but gossip
 	books     []*book                               // of the epochs, from the first
 	epochs    []epaxos.Epoch                        // by host: what its disk is in; 0 if it has no state yet
@@ -48,6 +49,7 @@ func (c *checker) init(w *world) {
 		c.prefix = append(c.prefix, make(epaxos.Dependencies, w.members.N()))
 		c.heard = append(c.heard, map[epaxos.ReplicaID]uint64{})
 		c.held = append(c.held, held{})
+		c.greeted = append(c.greeted, map[int]bool{})
 		var epoch epaxos.Epoch
 		if host < w.members.N() {
 			epoch = 1
@@ -145,6 +147,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 	c.w.stop(c.truncates(host, &group, batch.DropGroups))
 	c.hears(host, group.Heard)
 	disk := c.w.hosts[host].disk
+	c.w.stop(c.lets(host, &batch))
 	if c.votes(host, epoch) && !batch.Adopt {
 		marks := c.marks(host, newlyExecuted(c.effects.at(host), &group))
 		c.w.stop(c.effects.saved(host, marks, batch.Writes, func(key pointKey) string {
@@ -154,6 +157,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 			}
 			return string(value)
 		}))
+		c.w.stop(c.whole(host, &group, &batch))
 	} else if len(group.Executed) > 0 {
 		c.w.violated("durability", "r%d marks %v as executed, and executes nothing", c.name(host), group.Executed)
 	}
@@ -162,7 +166,7 @@ func (c *checker) synced(host int, batch storage.Batch) {
 			c.switched(host, after, batch.Adopt)
 		}
 	}
-	c.holds(host, disk, &batch)
+	c.holds(host, epoch, &batch)
 }
 
 // marks finds the commands of executed marks.
@@ -250,14 +254,15 @@ func (c *checker) crashed(host int, d *disk) {
 		return
 	}
 	c.w.stop(c.remembers(host, heard))
-	if epoch := c.epochs[host]; c.votes(host, epoch) {
+	epoch := c.epochs[host]
+	if c.votes(host, epoch) {
 		c.w.stop(c.kept(host, before, log))
 		c.reread(host, log, state)
 	}
 	if after := c.epochOf(host, d); c.w.err == nil && after != c.epochs[host] {
 		c.switched(host, after, false)
 	}
-	c.holds(host, d, nil)
+	c.holds(host, epoch, nil)
 	d.synced = func(b storage.Batch) {
 		c.w.note(noteSave, host, b.Group)
 		c.synced(host, b)
@@ -286,6 +291,7 @@ func (c *checker) reread(host int, log *hostEffects, state map[pointKey]string) 
 // turned looks at a replica after a turn.
 func (c *checker) turned(host int) {
 	h := c.w.hosts[host]
+	c.turnedTo(host)
 	if !h.votes() {
 		return
 	}

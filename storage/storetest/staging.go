@@ -36,7 +36,7 @@ func wantNoneStaged(t *testing.T, s storage.Store) {
 func staged(t *testing.T, s storage.Store) []string {
 	t.Helper()
 	var got []string
-	err := s.ScanStaged(func(key, value []byte) error {
+	err := s.ScanStaged(nil, func(key, value []byte) error {
 		got = append(got, fmt.Sprintf("%s=%s", key, value))
 		return nil
 	})
