@@ -83,8 +83,12 @@ func (s *Server) tellNetwork() {
 	s.gateway.SetDraining(s.drains())
 }
 
-// drains reports whether clients have to use another replica: one that does not vote can propose nothing.
-func (s *Server) drains() bool { return s.followed.role != node.Voter || s.draining.Load() }
+// drains reports whether clients have to use another replica. A learner proposes nothing, which clients know, but
+// serves stale reads.
+func (s *Server) drains() bool {
+	role := s.followed.role
+	return role == node.Joining || role == node.Removed || s.draining.Load()
+}
 
 // identities lists whom the replica talks to. Where one that has left bears the address or the key of a
 // member, it is the member who is called.

@@ -98,6 +98,7 @@ func showMembers(c *connection, all []replicaStatus) error {
 		return err
 	}
 	showHeld(c.sh, all)
+	showEpochHeld(c.sh, all)
 	return nil
 }
 
