@@ -186,9 +186,14 @@ func (c *Client) start(ctx context.Context, request Request, kind wire.RequestKi
 	case kind != wire.RequestCommand:
 	case request.ReadOnly:
 		f.kind = wire.RequestRead
-	case !request.ID.IsZero():
-		f.id.Store(&request.ID)
-		f.uncertain.Store(true) // it may have been sent by whoever had the id before
+	default:
+		if err := f.takeName(); err != nil {
+			if request.Done == nil {
+				f.ready = make(chan struct{})
+			}
+			f.refuse(err)
+			return f
+		}
 	}
 	f.begin()
 	return f
