@@ -102,6 +102,7 @@ func FromSettings(s config.Config) Config {
 		},
 		Eviction: Eviction{
 			After: s.Eviction.EvictAfter, Instances: uint64(s.Eviction.EvictLag), //nolint:gosec // not negative
+			LogBytes: int(s.Eviction.EvictBytes),
 		},
 		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes),
 		MemTableBytes: int64(s.Storage.MemtableBytes),

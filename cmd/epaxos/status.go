@@ -200,8 +200,8 @@ func showEpochHeld(sh *shell, all []replicaStatus) {
 			}
 		}
 	}
-	fmt.Fprintf(sh.out, "\nthe state with which epoch %d began is kept until all its voters have begun it (not seen in it: %s);"+
-		"\nreplica %d cannot give back %s of disk until then: start them, replace or remove them\n",
+	fmt.Fprintf(sh.out, "\nthe state with which epoch %d began is kept until all its voters have begun it (not seen in "+
+		"it: %s);\nreplica %d cannot give back %s of disk until then: start them, replace or remove them\n",
 		newest.Members.Epoch, cmp.Or(strings.Join(absent, ", "), "none"), most.Replica, amount(most.EpochBytes))
 }
 

@@ -59,6 +59,7 @@ type TLS struct {
 type Eviction struct {
 	EvictAfter time.Duration `mapstructure:"evict_after"` // without progress
 	EvictLag   int           `mapstructure:"evict_lag"`   // commands that it lacks
+	EvictBytes Bytes         `mapstructure:"evict_bytes"` // of log that is kept for it
 }
 
 // Limits bounds what a replica takes on.

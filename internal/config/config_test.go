@@ -191,7 +191,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"limits.client_requests": "11", "limits.peer_queue_bytes": "3MiB",
 		"timing.tick": "2ms", "timing.heartbeat": "20ms", "timing.suspect": "2s", "timing.resend": "200ms",
 		"timing.recover_stagger": "300ms", "storage.reserve_bytes": "1GiB", "storage.memtable_bytes": "8MiB",
-		"limits.transfer_rate": "1MiB", "storage.scrub_period": "1h", "membership.evict_after": "1m", "membership.evict_lag": "100000",
+		"limits.transfer_rate": "1MiB", "storage.scrub_period": "1h", "membership.evict_after": "1m", "membership.evict_lag": "100000", "membership.evict_bytes": "1GiB",
 		"peer_connections": "4", "log.level": "warn", "log.format": "json",
 	}
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)

@@ -66,6 +66,8 @@ var keys = []Key{
 		Help: "a voter without progress for so long, while others have some, is removed, if three are left; 0s is never"},
 	{Name: "membership.evict_lag", kind: kindCount, Default: "0",
 		Help: "a voter that has not executed so many commands that others have is removed likewise; 0 is never"},
+	{Name: "membership.evict_bytes", kind: kindBytes, Default: "0",
+		Help: "the voter for which a log is kept that has grown to so much is removed likewise; 0 is never"},
 	{Name: "limits.in_flight", kind: kindCount, Default: "1024",
 		Help: "own instances proposed and not yet executed here; more requests wait"},
 	{Name: "limits.in_flight_per_key", kind: kindCount, Default: "16",

@@ -172,6 +172,7 @@ func TestEveryKeyHasItsBounds(t *testing.T) {
 		"storage.memtable_bytes":   {[]string{"1023KiB", "65MiB"}, "between 1MiB and 64MiB"},
 		"storage.scrub_period":     {[]string{"1ms", "9000h"}, "0s, or between 1s and"},
 		"membership.evict_after":   {[]string{"9s"}, "at least 10s"},
+		"membership.evict_bytes":   {[]string{"1MiB"}, "at least 64MiB"},
 		"membership.evict_lag":     {[]string{"1"}, "at least 1000"},
 		"peer_connections":         {[]string{"0", "17"}, "between 1 and 16"},
 		"log.level":                {[]string{"trace"}, "debug, info, warn, error"},

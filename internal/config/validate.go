@@ -182,7 +182,8 @@ const (
 	scrubPeriodMax = 365 * 24 * time.Hour
 	evictAfterMin  = 10 * time.Second
 	evictLagMin    = 1000
-	formatMax      = 1 << 16 // what a program knows it tells itself
+	evictBytesMin  = 64 * MiB // the log of some seconds must not cost a replica its place
+	formatMax      = 1 << 16  // what a program knows it tells itself
 )
 
 // checkUpkeep checks what is off where it is zero.
@@ -196,6 +197,8 @@ func (c Config) checkUpkeep(ch *checker) {
 	ch.that(after == 0 || after >= max(evictAfterMin, 3*c.Timing.Suspect), "membership.evict_after",
 		"%v is too short: 0s, or at least %v: a restart must not cost a replica its place", after,
 		max(evictAfterMin, 3*c.Timing.Suspect))
+	ch.that(c.Eviction.EvictBytes == 0 || c.Eviction.EvictBytes >= evictBytesMin, "membership.evict_bytes",
+		"%v is too little: 0, or at least %v", c.Eviction.EvictBytes, evictBytesMin)
 	ch.that(c.Eviction.EvictLag == 0 || c.Eviction.EvictLag >= evictLagMin, "membership.evict_lag",
 		"%d is too little: 0, or at least %d, which is what a moment of load makes", c.Eviction.EvictLag, evictLagMin)
 }
