@@ -195,7 +195,9 @@ func (g *group) union() (*Command, []ProposalID) {
 	return command, proposals
 }
 
-// onePoint reports whether a command is on one key, beside those of its session.
+// onePoint reports whether a command is on one key, beside those of its session, so that it may share an instance with
+// others. One that opens a session never does, though it has the footprint of its old instance when it is proposed
+// again: its new one names the session (rule O4).
 func (c *Command) onePoint() bool {
 	for i := range c.Footprint {
 		a := &c.Footprint[i]
@@ -203,7 +205,7 @@ func (c *Command) onePoint() bool {
 			return false
 		}
 	}
-	return len(c.Footprint) > 0
+	return len(c.Footprint) > 0 && !c.opens()
 }
 
 // key is the key of a command on one point. Its session's come behind.

@@ -40,6 +40,7 @@ type Config struct {
 	Limits          epaxos.Limits
 	ClientRequests  int // open requests of one client connection
 	PeerQueueBytes  int // messages waiting for one member
+	TransferRate    int // bytes of state in a second, to all others together; 0 is 32 MiB
 	PeerConnections int // QUIC connections to each member; more than one helps on lossy paths
 	Timing          Timing
 
@@ -94,12 +95,14 @@ func FromSettings(s config.Config) Config {
 		CAFile: s.TLS.CA, CertFile: s.TLS.Cert, KeyFile: s.TLS.Key,
 		Limits: limits, ClientRequests: s.Limits.ClientRequests,
 		PeerQueueBytes: int(s.Limits.PeerQueueBytes), PeerConnections: s.PeerConnections,
+		TransferRate: int(s.Limits.TransferRate),
 		Timing: Timing{
 			Tick: s.Timing.Tick, Heartbeat: s.Timing.Heartbeat, Suspect: s.Timing.Suspect,
 			WriteBack: writeBack, Core: core,
 		},
 		Eviction: Eviction{
 			After: s.Eviction.EvictAfter, Instances: uint64(s.Eviction.EvictLag), //nolint:gosec // not negative
+			LogBytes: int(s.Eviction.EvictBytes),
 		},
 		ScrubPeriod: s.Storage.ScrubPeriod, FreeReserveBytes: uint64(s.Storage.ReserveBytes),
 		MemTableBytes: int64(s.Storage.MemtableBytes),

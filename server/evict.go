@@ -18,6 +18,7 @@ import (
 type Eviction struct {
 	After     time.Duration // without any progress, while there is something to do
 	Instances uint64        // that it has not executed and the others have
+	LogBytes  int           // that are kept, for the one that is furthest behind
 }
 
 const (
@@ -57,7 +58,8 @@ func (s *Server) watchLags(now time.Duration, n *node.Status) {
 func (s *Server) considerEviction(now time.Duration, l *lagging, lag epaxos.Lag, n *node.Status) {
 	limits := &s.config.Eviction
 	over := limits.After > 0 && lag.For >= limits.After ||
-		limits.Instances > 0 && lag.Instances >= limits.Instances
+		limits.Instances > 0 && lag.Instances >= limits.Instances ||
+		limits.LogBytes > 0 && n.LogBytes >= limits.LogBytes && lag.Replica == n.Held.Replica
 	if !over || n.Role != node.Voter || !n.Admitted {
 		l.due = 0
 		return

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -82,8 +83,12 @@ func (s *Server) tellNetwork() {
 	s.gateway.SetDraining(s.drains())
 }
 
-// drains reports whether clients have to use another replica: one that does not vote can propose nothing.
-func (s *Server) drains() bool { return s.followed.role != node.Voter || s.draining.Load() }
+// drains reports whether clients have to use another replica. A learner proposes nothing, which clients know, but
+// serves stale reads.
+func (s *Server) drains() bool {
+	role := s.followed.role
+	return role == node.Joining || role == node.Removed || s.draining.Load()
+}
 
 // identities lists whom the replica talks to. Where one that has left bears the address or the key of a
 // member, it is the member who is called.
@@ -112,25 +117,77 @@ func (s *Server) identities() (*identity.Members, error) {
 	return members.InEpoch(f.members.Epoch, f.members.NextReplica), nil
 }
 
-// checkRemoved ends a replica that is no member any more, by its own account or by that of a member.
+// disownedLinger is how long a replica that members say was removed looks for others who do not.
+const disownedLinger = 5 * time.Second
+
+// checkRemoved ends a replica that is no member any more. By its own account it is none once it has executed that,
+// and stays as long as the others cannot do without it (docs/protocol.md, M12). Where it has not, and members
+// say so, it stays as long as it makes a quorum with those that do not: they may need it to come to the end.
 func (s *Server) checkRemoved(now time.Duration) error {
-	if why := s.disowned.Load(); why != nil {
-		return fmt.Errorf("%w: %w", ErrRemoved, *why)
+	f := &s.followed
+	if f.removed != 0 {
+		if now-f.removed >= removedLinger && s.node.Dispensable() {
+			return fmt.Errorf("%w: epoch %d does not have it", ErrRemoved, f.members.Epoch)
+		}
+		return nil
 	}
-	if f := &s.followed; f.removed != 0 && now-f.removed >= removedLinger && s.node.Dispensable() {
-		return fmt.Errorf("%w: epoch %d does not have it", ErrRemoved, f.members.Epoch)
+	why, disowned := s.disowned.why()
+	if !disowned || s.out.host == nil {
+		return nil
+	}
+	membership, with := f.members.Membership(), 0
+	for _, v := range membership.Voters {
+		if v == s.config.Replica || !s.disowned.by(v) && !s.out.host.Suspected(v) {
+			with++
+		}
+	}
+	switch {
+	case with >= membership.SlowQuorum():
+		s.alone = 0
+	case s.alone == 0:
+		s.alone = now
+	case now-s.alone >= disownedLinger:
+		return fmt.Errorf("%w: %w", ErrRemoved, why)
 	}
 	return nil
 }
 
+// disownings are what members say who know this replica for one that was removed. Any goroutine.
+type disownings struct {
+	mu  sync.Mutex
+	all map[epaxos.ReplicaID]error
+}
+
+func (d *disownings) add(by epaxos.ReplicaID, why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[epaxos.ReplicaID]error{}
+	}
+	d.all[by] = fmt.Errorf("replica %d says: %w", by, why)
+}
+
+func (d *disownings) by(id epaxos.ReplicaID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all[id] != nil
+}
+
+// why is what one of them says.
+func (d *disownings) why() (err error, some bool) { //nolint:revive // the error is the value
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, err := range d.all {
+		return err, true
+	}
+	return nil, false
+}
+
 // disown hears that a member knows this replica for one that was removed, or not yet added.
 func (s *Server) disown(by epaxos.ReplicaID, why *transport.PeerError) {
-	if why.Code != transport.CloseRemoved {
-		return
+	if why.Code == transport.CloseRemoved {
+		s.disowned.add(by, why)
 	}
-	err := fmt.Errorf("replica %d says: %w", by, error(why))
-	s.disowned.CompareAndSwap(nil, &err)
-	s.inbox.wake()
 }
 
 // checkMembers refuses a membership that the network could not follow.

@@ -34,12 +34,14 @@ type Server struct {
 	gateway *gateway.Gateway
 	inbox   *inbox
 	calls   calls
+	fresh   freshness // owned by the goroutine of run
 	out     outbox
 
 	snapshots snapshots
-	followed  followed              // owned by the goroutine of run
-	disowned  atomic.Pointer[error] // why this replica is a member for nobody any more
-	draining  atomic.Bool           // by Drain
+	followed  followed      // owned by the goroutine of run
+	disowned  disownings    // by members
+	alone     time.Duration // since when this replica, disowned, makes no quorum; owned by the goroutine of run
+	draining  atomic.Bool   // by Drain
 
 	fault    error                         // found outside of the run goroutine, which owns this
 	lagging  map[epaxos.ReplicaID]*lagging // likewise
@@ -126,7 +128,7 @@ func (s *Server) nodeConfig(store *storage.Badger) node.Config {
 		Members: s.config.firstMembers(), NewCore: s.newCore,
 		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
 		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
-		FormatMax: s.config.formatMax(),
+		FormatMax: s.config.formatMax(), Transfer: node.Transfer{BytesPerSecond: s.config.TransferRate},
 	}
 }
 

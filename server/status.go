@@ -48,8 +48,10 @@ type Status struct {
 	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
 	Lags        []LagStatus      `json:"lags,omitempty"`   // of the other voters
 	Transfer    TransferStatus   `json:"transfer"`
-	Scrubs      uint64           `json:"scrubs"`      // finished since the start
-	ScrubbedMS  int64            `json:"scrubbed_ms"` // since the last was finished
+	EpochHeld   bool             `json:"epoch_held"`       // the state with which the epoch began is kept,
+	EpochBytes  uint64           `json:"epoch_held_bytes"` // and what was saved since, which is not given back
+	Scrubs      uint64           `json:"scrubs"`           // finished since the start
+	ScrubbedMS  int64            `json:"scrubbed_ms"`      // since the last was finished
 	DiskBytes   uint64           `json:"disk_bytes"`
 	DiskFree    uint64           `json:"disk_free"`
 	Peers       []PeerStatus     `json:"peers"`
@@ -141,6 +143,7 @@ func (s *Server) publishStatus() {
 			Replica: lag.Replica, Instances: lag.Instances, ProgressMS: lag.For.Milliseconds(),
 		})
 	}
+	status.EpochHeld, status.EpochBytes = usage.Held != 0, usage.HeldBytes
 	if status.Scrubs = s.scrubs.Load(); status.Scrubs > 0 {
 		status.ScrubbedMS = (s.now() - time.Duration(s.scrubbed.Load())).Milliseconds()
 	}

@@ -161,6 +161,11 @@ func BenchmarkOpen(b *testing.B) {
 
 func benchFilled(b *testing.B) *storage.Badger {
 	s := benchStore(b)
+	benchFill(b, s)
+	return s
+}
+
+func benchFill(b *testing.B, s *storage.Badger) {
 	for n := uint64(0); n < 200_000; {
 		batch := storage.Batch{Group: make([]byte, 64*150)}
 		for range 100 {
@@ -172,5 +177,46 @@ func benchFilled(b *testing.B) *storage.Badger {
 			b.Fatal(err)
 		}
 	}
-	return s
+}
+
+// BenchmarkChanges reads the state of 100,000 keys as of a held group, behind which each key was written again;
+// BenchmarkStage stages as many keys in chunks of 256 KiB, as a transfer does.
+func BenchmarkChanges(b *testing.B) {
+	s := benchFilled(b)
+	if err := s.Save(storage.Batch{Hold: storage.HoldThis}); err != nil {
+		b.Fatal(err)
+	}
+	held := s.Held()
+	benchFill(b, s)
+	var keys, bytes int
+	for b.Loop() {
+		keys, bytes = 0, 0
+		err := s.Changes(0, held, nil, func(w storage.Write) error {
+			keys, bytes = keys+1, bytes+len(w.Key)+len(w.Value)
+			return nil
+		})
+		if err != nil || keys != 100_000 {
+			b.Fatalf("%d keys, %v", keys, err)
+		}
+	}
+	b.SetBytes(int64(bytes))
+	u := s.Usage()
+	b.ReportMetric(float64(u.DiskBytes)/float64(u.HeldBytes), "disk-bytes/held-byte")
+}
+
+func BenchmarkStage(b *testing.B) {
+	s := benchStore(b)
+	const chunk = 1000
+	var n uint64
+	b.SetBytes(chunk * (8 + 256))
+	for b.Loop() {
+		var writes []storage.Write
+		for range chunk {
+			n++
+			writes = append(writes, storage.Write{Key: binary.BigEndian.AppendUint64(nil, n), Value: make([]byte, 256)})
+		}
+		if err := s.Stage(writes, []byte("note")); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -287,3 +287,41 @@ func TestHalfStagedIsGarbage(t *testing.T) {
 	mustSave(t, b, Batch{Adopt: true})
 	wantChanges(t, b, 0, b.LastGroup(), map[string]string{"whole": "v"})
 }
+
+// An older program must be able to go on with a directory until it would misread it, and not from then on.
+func TestFormatIsRaisedWhenNeeded(t *testing.T) {
+	format := func(b *Badger) byte {
+		t.Helper()
+		value, _, err := b.read([]byte{prefixMeta})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value[0]
+	}
+	large := Batch{Group: make([]byte, BatchBytesMax(memTableBytesMin))}
+	for name, act := range map[string]func(b *Badger) error{
+		"hold":  func(b *Badger) error { return b.Save(Batch{Hold: HoldThis}) },
+		"stage": func(b *Badger) error { return b.Stage(nil, nil) },
+		"redo":  func(b *Badger) error { return b.Save(large) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := testStore(t, 5)
+			mustSave(t, b, Batch{DropGroups: 2, Writes: []Write{{Key: []byte("k"), Delete: true}}})
+			b = compact(t, b)
+			if got := format(b); got != formatVersion {
+				t.Fatalf("the format is %d, though nothing asked for it", got)
+			}
+			if err := act(b); err != nil {
+				t.Fatal(err)
+			}
+			if got := format(b); got != formatHolds {
+				t.Fatalf("the format is %d, want %d", got, formatHolds)
+			}
+			mustSave(t, b, Batch{Hold: HoldNone, DropGroups: 1})
+			b = compact(t, b)
+			if got := format(b); got != formatHolds || b.meta.format != formatHolds {
+				t.Fatalf("the format went back to %d", got)
+			}
+		})
+	}
+}

@@ -300,7 +300,9 @@ func redoing(t *testing.T) (dir string, check func(storage.Store) error) {
 		if !stopped {
 			t.Fatal("no stop was behind the marker")
 		}
-		if again := openBadger(t, damageOptions(copyDir(t, left))); again.LastGroup() > groups {
+		again := openBadger(t, damageOptions(copyDir(t, left)))
+		marked := again.LastGroup() > groups
+		if closeAll(t, again); marked {
 			return left, check
 		}
 	}

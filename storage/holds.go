@@ -14,6 +14,7 @@ type holds struct {
 	mu      sync.Mutex
 	last    uint64 // the newest group
 	held    uint64 // durably, 0 is none
+	bytes   uint64 // saved since it is held
 	adopted uint64 // the group that put another state in place; older ones are void
 	// generation is that of the state keys in force, for those who are not the saver
 	generation byte
@@ -38,6 +39,10 @@ func (h *holds) publish(number uint64, batch Batch, generation byte) (floor uint
 	defer h.mu.Unlock()
 	h.last, h.generation = number, generation
 	h.held = batch.Hold.apply(h.held, number, batch.Adopt)
+	h.bytes += uint64(batch.Bytes())
+	if h.held == 0 || h.held == number {
+		h.bytes = 0
+	}
 	if batch.Adopt {
 		h.adopted = number
 	}
@@ -110,4 +115,12 @@ func (h *holds) check(since, at uint64) error {
 		return fmt.Errorf("%w: changes since group %d are asked for, the oldest is %d", ErrGone, since, h.floor)
 	}
 	return nil
+}
+
+// usage adds what is held.
+func (h *holds) usage(u Usage) Usage {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u.Held, u.HeldBytes = h.held, h.bytes
+	return u
 }

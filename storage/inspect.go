@@ -20,7 +20,7 @@ import (
 // inspect looks at the directory before Badger does: after it, damage that Badger would pass over has
 // been found, and what would needlessly stop Badger is out of its way.
 func (b *Badger) inspect(ran started) error {
-	if err := b.checkSpace(0); err != nil || !ran {
+	if err := b.checkSpace(b.opts.FreeReserveBytes, 0); err != nil || !ran {
 		return err
 	}
 	if err := moveAsideEmpty(b.log.log.Warn, b.opts.Dir); err != nil {

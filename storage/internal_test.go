@@ -328,8 +328,16 @@ func TestNoSpaceIsNotFinal(t *testing.T) {
 	if err := b.Save(Batch{Group: []byte("refused")}); !errors.Is(err, ErrNoSpace) {
 		t.Fatalf("got %v, want ErrNoSpace", err)
 	}
-	b.free = real
-	if err := b.Save(Batch{Group: []byte("group 3")}); err != nil {
+	b.opts.FreeReserveBytes = 1 << 20
+	b.free = func() (uint64, error) { return 3 << 18, nil }
+	for hold, want := range []error{HoldKeep: ErrNoSpace, HoldThis: ErrNoSpace, HoldNone: nil} {
+		batch := Batch{Group: []byte("group 3"), Hold: HoldAction(hold)}
+		if err := b.Save(batch); !errors.Is(err, want) {
+			t.Fatalf("save with hold action %d within half of the reserve: %v, want %v", hold, err, want)
+		}
+	}
+	b.free, b.opts.FreeReserveBytes = real, 1
+	if err := b.Save(Batch{Group: []byte("group 4")}); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
@@ -338,7 +346,7 @@ func TestNoSpaceIsNotFinal(t *testing.T) {
 			return fmt.Errorf("group %d is %q", number, group)
 		}
 		return nil
-	}); err != nil || n != 3 {
+	}); err != nil || n != 4 {
 		t.Fatalf("%d groups, %v", n, err)
 	}
 }

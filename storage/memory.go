@@ -228,7 +228,7 @@ func (m *Memory) Usage() Usage {
 	for _, key := range m.keys {
 		u.DiskBytes += uint64(len(key) + len(m.state[key]))
 	}
-	return u
+	return m.holds.usage(u)
 }
 
 // Close implements Store. What was begun and not synced is lost, as by Crash.

@@ -11,10 +11,12 @@ import (
 	"github.com/264bc8cf/epaxos/storage"
 )
 
+const redoneKeys = 300
+
 // redoneBatch takes about a dozen transactions. All that it sets tells its number.
 func redoneBatch(number int) storage.Batch {
-	b := storage.Batch{Group: []byte(strings.Repeat(fmt.Sprintf("%09d;", number), 25_000))}
-	for i := range 600 {
+	b := storage.Batch{Group: []byte(strings.Repeat(fmt.Sprintf("%09d;", number), 17_000))}
+	for i := range redoneKeys {
 		w := storage.Write{Key: fmt.Appendf(nil, "key-%03d", i), Value: fmt.Appendf(nil, "%d %s", number, noise[:500])}
 		b.Writes = append(b.Writes, w)
 	}
@@ -39,7 +41,7 @@ func wantRedone(t *testing.T, s storage.Store, number int) {
 		}
 		return nil
 	})
-	if err != nil || keys != 600 {
+	if err != nil || keys != redoneKeys {
 		t.Fatalf("violation of durability: not all of group %d, %d keys, %v", number, keys, err)
 	}
 }
@@ -105,6 +107,17 @@ func TestRedoStopsAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantRedone(t, again, last+1)
+		closeAll(t, again)
+	}
+}
+
+// closeAll ends stores at once, since each takes processor time as long as it is open.
+func closeAll(t *testing.T, stores ...*storage.Badger) {
+	t.Helper()
+	for _, s := range stores {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -128,6 +141,7 @@ func openStopsAnywhere(t *testing.T, marked string) {
 		}
 		again := openBadger(t, damageOptions(dir))
 		wantRedone(t, again, 4)
+		closeAll(t, again)
 	}
 }
 
@@ -165,6 +179,7 @@ func TestStagingStopsAnywhere(t *testing.T) {
 			}
 			wantRedone(t, again, 2)
 		}
+		closeAll(t, again)
 	}
 }
 

@@ -22,7 +22,11 @@ func (b *Badger) Save(batch Batch) error {
 	if batch.Adopt && !b.staged.record.active {
 		return ErrNotStaged
 	}
-	if err := b.spaceFor(batch.Bytes()); err != nil {
+	reserve := b.opts.FreeReserveBytes
+	if batch.Hold == HoldNone {
+		reserve /= 2 // or what is held could keep a full disk full for ever
+	}
+	if err := b.spaceWithin(reserve, batch.Bytes()); err != nil {
 		return err
 	}
 	number := b.last.Load() + 1
@@ -50,8 +54,10 @@ func (b *Badger) publish(number uint64, batch Batch) {
 }
 
 // spaceFor fails with ErrNoSpace where so much may not be written, which leaves the store as it was.
-func (b *Badger) spaceFor(bytes int) error {
-	err := b.checkSpace(bytes)
+func (b *Badger) spaceFor(bytes int) error { return b.spaceWithin(b.opts.FreeReserveBytes, bytes) }
+
+func (b *Badger) spaceWithin(reserve uint64, bytes int) error {
+	err := b.checkSpace(reserve, bytes)
 	if err != nil && !errors.Is(err, ErrNoSpace) {
 		return b.fail(err)
 	}
@@ -60,7 +66,7 @@ func (b *Badger) spaceFor(bytes int) error {
 
 // checkSpace refuses before anything is written. Badger maps sparse files into memory, so on a full
 // disk it does not fail but dies of SIGBUS.
-func (b *Badger) checkSpace(bytes int) error {
+func (b *Badger) checkSpace(reserve uint64, bytes int) error {
 	free, err := b.free()
 	if err != nil {
 		return err
@@ -68,7 +74,7 @@ func (b *Badger) checkSpace(bytes int) error {
 	if bytes > b.BatchBytesMax() {
 		bytes *= redoSpace
 	}
-	if need := b.opts.FreeReserveBytes + uint64(bytes); free < need {
+	if need := reserve + uint64(bytes); free < need {
 		return fmt.Errorf("%w: %d MiB are free for %s, %d MiB must be; make room", ErrNoSpace,
 			free>>20, b.opts.Dir, need>>20)
 	}

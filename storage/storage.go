@@ -112,12 +112,18 @@ type Usage struct {
 	FreeBytes  uint64 // available on its file system
 	GroupFirst uint64
 	GroupLast  uint64
+	// Held is the group whose state is held, 0 if none is. HeldBytes is what was saved since then, or since the
+	// store was opened if that is later: as long as a state is held or pinned, nothing of that is ever
+	// given back, be it overwritten or dropped.
+	Held      uint64
+	HeldBytes uint64
 }
 
 var (
 	// ErrBatchTooLarge: the batch exceeds SaveBytesMax, or part of it a limit of its own. Nothing was saved.
 	ErrBatchTooLarge = errors.New("storage: batch is more than can be saved")
-	// ErrNoSpace: free space is below the reserve. Nothing was saved; free space and go on.
+	// ErrNoSpace: free space is below the reserve. Nothing was saved; free space and go on. A batch that releases
+	// what is held may use half of the reserve.
 	ErrNoSpace = errors.New("storage: free disk space is below the reserve")
 	// ErrDamaged: the directory lost or changed what it once held. The replica must not vote
 	// with it: Condemn it. A new incarnation takes its place.

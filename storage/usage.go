@@ -30,5 +30,7 @@ func (b *Badger) Usage() Usage {
 			u.free = free
 		}
 	}
-	return Usage{DiskBytes: u.disk, FreeBytes: u.free, GroupFirst: b.first.Load(), GroupLast: b.last.Load()}
+	return b.holds.usage(Usage{
+		DiskBytes: u.disk, FreeBytes: u.free, GroupFirst: b.first.Load(), GroupLast: b.last.Load(),
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,23 @@ func (c *change) look(ctx context.Context) error {
 	c.all = all
 	c.before, err = newest.Members.Record()
 	return err
+}
+
+// lookUntil asks until somebody knows of an epoch: the replica that executed the change first may be the one that
+// it removed.
+func (c *change) lookUntil(ctx context.Context, epoch epaxos.Epoch) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	for {
+		err := c.look(ctx)
+		if err == nil && c.before.Epoch >= epoch {
+			return nil
+		}
+		if pause(ctx); ctx.Err() != nil {
+			return cmp.Or(err, fmt.Errorf("no replica that answers has come to epoch %d: \"epaxos member list\" shows when "+
+				"one has", epoch))
+		}
+	}
 }
 
 // next is a copy of the members for the epoch after.
@@ -210,7 +228,7 @@ func (c *change) say(format string, args ...any) {
 
 // done ends a change with the members that are in force.
 func (c *change) done(ctx context.Context) error {
-	if err := c.look(ctx); err != nil {
+	if err := c.lookUntil(ctx, c.before.Epoch); err != nil {
 		return err
 	}
 	if err := c.updateProfile(); err != nil {

@@ -145,7 +145,7 @@ func (a *addition) add(ctx context.Context, old epaxos.ReplicaID) error {
 
 // promote makes a learner a voter, in the place of another if one is named.
 func (c *change) promote(ctx context.Context, id, old epaxos.ReplicaID) error {
-	if err := c.look(ctx); err != nil {
+	if err := c.lookUntil(ctx, c.before.Epoch); err != nil {
 		return err
 	}
 	own, votes, found := c.before.Find(id)

@@ -19,9 +19,9 @@ func memberListCommand(sh *shell) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the members of the cluster",
-		Long: `Asks every member what it is and how far it has come: STATE and EPOCH as it tells itself, LAG as the others
-know it, in commands and in time since they heard of progress. Members that do not answer in time are unreachable.` +
-			clientHelp,
+		Long: `Asks every member what it is and how far it has come: STATE and EPOCH as it tells itself; LAG and SILENT of a
+voter as the others know it, in commands and in time since they heard of progress; LAG of a learner as the age of
+its state. Members that do not answer in time are unreachable.` + clientHelp,
 		Args: cobra.NoArgs,
 	}
 	c.addFlags(cmd, statusTimeout)
@@ -62,6 +62,7 @@ type listedMember struct {
 	Lag       uint64           `json:"lag_instances"`
 	LagMS     int64            `json:"lag_progress_ms"` // since it told of progress, if it lags
 	Holds     bool             `json:"holds_back"`      // the others wait for it before they forget
+	AgeMS     int64            `json:"age_ms"`          // of a learner's state, at most
 }
 
 // showMembers prints the members as the newest of the replicas that answered knows them.
@@ -85,6 +86,9 @@ func showMembers(c *connection, all []replicaStatus) error {
 		if m.Lag > 0 || m.Reachable {
 			lag = fmt.Sprint(m.Lag)
 		}
+		if m.Reachable && m.Role == server.RoleLearner {
+			lag = (time.Duration(m.AgeMS) * time.Millisecond).String()
+		}
 		if m.Lag > 0 {
 			silent = (time.Duration(m.LagMS) * time.Millisecond).Truncate(time.Second).String()
 		}
@@ -94,6 +98,7 @@ func showMembers(c *connection, all []replicaStatus) error {
 		return err
 	}
 	showHeld(c.sh, all)
+	showEpochHeld(c.sh, all)
 	return nil
 }
 
@@ -136,7 +141,7 @@ func memberOf(m server.MemberStatus, role server.Role, newest *server.Status, al
 		}
 		if r.Replica == m.Replica {
 			one.Reachable, one.State, one.Epoch = true, state(r.Status), r.Status.Members.Epoch
-			one.Formats = r.Status.Formats
+			one.Formats, one.AgeMS = r.Status.Formats, r.Status.Transfer.LagMS
 		}
 		if r.Status.Members.Epoch != newest.Members.Epoch {
 			continue

@@ -151,7 +151,7 @@ func FuzzParseScript(f *testing.F) {
 func FuzzStatus(f *testing.F) {
 	for _, seed := range []string{
 		`{"replica":1,"peers":[{"replica":2,"up":true,"rtt_us":100},{"replica":3}],"executed":[1,2],"tops":[2]}`, `{}`,
-		`{"replica":3,"members":{"voters":[{"replica":1,"name":"\u001b[0m"},{"replica":1}],"learners":[{}]},"lags":[{}]}`, `null`,
+		`{"replica":3,"members":{"voters":[{"replica":1,"name":"\u001b[0m"},{"replica":1}],"learners":[{}]},"lags":[{}],"epoch_held":true,"epoch_held_bytes":999999999}`, `null`,
 		`{"replica":9,"disk_bytes":18446744073709551615,"uptime_ms":-1,"no_room":"full","name":"\u001b[2J"}`, `{"peers":[{},{}]}`,
 		`{"cluster":"\u001b]0;title\u0007","no_room":"\r\n","peers":[{"replica":2,"addr":"\u001b[31m","name":"\u009b"}]}`,
 	} {

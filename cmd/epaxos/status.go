@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -148,6 +150,7 @@ func showStatus(sh *shell, all []replicaStatus) error {
 		}
 	}
 	showHeld(sh, all)
+	showEpochHeld(sh, all)
 	return nil
 }
 
@@ -169,6 +172,37 @@ func showHeld(sh *shell, all []replicaStatus) {
 	fmt.Fprintf(sh.out, "\nreplica %d has not executed %d instances, without progress for %v: until it does, nothing "+
 		"newer is\nforgotten, and logs grow; that of replica %d holds %s\n", longest.HeldBy, longest.Held,
 		held.Truncate(time.Second), longest.Replica, amount(longest.LogBytes))
+}
+
+// epochHeldMuch is from when on it is worth a line that the state of an epoch's beginning is kept.
+const epochHeldMuch = 64 << 20
+
+// showEpochHeld names the voters for whom others keep the state with which the epoch began.
+func showEpochHeld(sh *shell, all []replicaStatus) {
+	newest := newestOf(all)
+	if newest == nil {
+		return
+	}
+	var most *server.Status
+	for _, one := range all {
+		if one.Reachable && one.Status.EpochHeld && (most == nil || one.Status.EpochBytes > most.EpochBytes) {
+			most = one.Status
+		}
+	}
+	if most == nil || most.EpochBytes < epochHeldMuch {
+		return
+	}
+	var absent []string
+	for _, v := range newest.Members.Voters {
+		for _, one := range all {
+			if one.Replica == v.Replica && (!one.Reachable || one.Status.Members.Epoch < newest.Members.Epoch) {
+				absent = append(absent, fmt.Sprint(v.Replica))
+			}
+		}
+	}
+	fmt.Fprintf(sh.out, "\nthe state with which epoch %d began is kept until all its voters have begun it (not seen in "+
+		"it: %s);\nreplica %d cannot give back %s of disk until then: start them, replace or remove them\n",
+		newest.Members.Epoch, cmp.Or(strings.Join(absent, ", "), "none"), most.Replica, amount(most.EpochBytes))
 }
 
 // showPaths prints the round trips between the replicas, one row for each that measured them.

@@ -59,6 +59,7 @@ type TLS struct {
 type Eviction struct {
 	EvictAfter time.Duration `mapstructure:"evict_after"` // without progress
 	EvictLag   int           `mapstructure:"evict_lag"`   // commands that it lacks
+	EvictBytes Bytes         `mapstructure:"evict_bytes"` // of log that is kept for it
 }
 
 // Limits bounds what a replica takes on.
@@ -68,6 +69,7 @@ type Limits struct {
 	Queue          int   `mapstructure:"queue"`             // requests waiting for a place in flight
 	ClientRequests int   `mapstructure:"client_requests"`   // open requests of one client connection
 	PeerQueueBytes Bytes `mapstructure:"peer_queue_bytes"`  // waiting messages to one peer
+	TransferRate   Bytes `mapstructure:"transfer_rate"`     // of state handed to others, in a second
 }
 
 // Timing holds the periods of a replica. None of them decides anything: a wrong value costs time,

@@ -14,6 +14,7 @@ const (
 	pathBytesMax       = 4096
 	peerQueueBytesMin  = 1 * MiB // one frame between replicas
 	memtableBytesMin   = 1 * MiB
+	transferRateMin    = 64 * KiB
 	memtableBytesMax   = 64 * MiB // what the store can cut a turn for
 	tickMin            = time.Millisecond
 	tickMax            = time.Second
@@ -147,6 +148,7 @@ func (c Config) checkLimits(ch *checker) {
 	ch.between("limits.queue", c.Limits.Queue, 1, 1<<20)
 	ch.between("limits.client_requests", c.Limits.ClientRequests, 1, 1<<16)
 	ch.bytes("limits.peer_queue_bytes", c.Limits.PeerQueueBytes, peerQueueBytesMin, 1*GiB)
+	ch.bytes("limits.transfer_rate", c.Limits.TransferRate, transferRateMin, 4*GiB)
 	ch.bytes("storage.memtable_bytes", c.Storage.MemtableBytes, memtableBytesMin, memtableBytesMax)
 	ch.that(c.Storage.ReserveBytes >= 4*c.Storage.MemtableBytes, "storage.reserve_bytes",
 		"%v is too little: at least four memtables, %v, since the store dies on a full disk",
@@ -180,7 +182,8 @@ const (
 	scrubPeriodMax = 365 * 24 * time.Hour
 	evictAfterMin  = 10 * time.Second
 	evictLagMin    = 1000
-	formatMax      = 1 << 16 // what a program knows it tells itself
+	evictBytesMin  = 64 * MiB // the log of some seconds must not cost a replica its place
+	formatMax      = 1 << 16  // what a program knows it tells itself
 )
 
 // checkUpkeep checks what is off where it is zero.
@@ -194,6 +197,8 @@ func (c Config) checkUpkeep(ch *checker) {
 	ch.that(after == 0 || after >= max(evictAfterMin, 3*c.Timing.Suspect), "membership.evict_after",
 		"%v is too short: 0s, or at least %v: a restart must not cost a replica its place", after,
 		max(evictAfterMin, 3*c.Timing.Suspect))
+	ch.that(c.Eviction.EvictBytes == 0 || c.Eviction.EvictBytes >= evictBytesMin, "membership.evict_bytes",
+		"%v is too little: 0, or at least %v", c.Eviction.EvictBytes, evictBytesMin)
 	ch.that(c.Eviction.EvictLag == 0 || c.Eviction.EvictLag >= evictLagMin, "membership.evict_lag",
 		"%d is too little: 0, or at least %d, which is what a moment of load makes", c.Eviction.EvictLag, evictLagMin)
 }

@@ -84,3 +84,31 @@ func TestSilentSessionExpires(t *testing.T) {
 		t.Errorf("the one that was heard: %+v", a)
 	}
 }
+
+// Sessions that are asked for as an epoch ends are opened in the next, each in an instance of its own: it names the
+// session (rule O4).
+func TestSessionsOpenedAcrossAnEpoch(t *testing.T) {
+	c := newCompany(t, 3)
+	c.reconfigure(0, func(m *wire.Members) { m.E = 0 })
+	op := wire.SessionOp{Kind: wire.SessionOpen, TTL: 60_000}
+	var asked []epaxos.ProposalID
+	for range 3 {
+		request := epaxos.Request{Number: epaxos.OpenSession, Payload: wire.AppendSessionOp(nil, &op)}
+		asked = append(asked, c.propose(1, request, nil))
+	}
+	c.settle(5 * time.Second)
+	seen := map[epaxos.InstanceID]bool{}
+	for _, id := range asked {
+		result, err := wire.DecodeSessionResult(c.want(id).Result)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.ID.Epoch != 2 {
+			t.Fatalf("the session %v is of the first epoch: the story is another", result.ID)
+		}
+		if seen[result.ID] {
+			t.Errorf("violation of once: two clients have session %v", result.ID)
+		}
+		seen[result.ID] = true
+	}
+}

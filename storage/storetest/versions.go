@@ -84,8 +84,9 @@ func testHold(t *testing.T, f Factory, leave func(*testing.T, storage.Store) sto
 	s := open(t, f)
 	want := func(group uint64, state ...string) {
 		t.Helper()
-		if s.Held() != group {
-			t.Fatalf("group %d is held, want %d", s.Held(), group)
+		u := s.Usage()
+		if s.Held() != group || u.Held != group || (u.HeldBytes > 0) && u.Held == u.GroupLast {
+			t.Fatalf("group %d is held, want %d; %+v", s.Held(), group, u)
 		}
 		if group > 0 {
 			wantStrings(t, "held", changes(t, s, 0, group), state...)
@@ -105,6 +106,10 @@ func testHold(t *testing.T, f Factory, leave func(*testing.T, storage.Store) sto
 	save(t, s, "", set("a", "9"))
 	s = leave(t, s)
 	want(8, "a=8", "new0=", "new1=", "new2=", "new3=", "new4=")
+	saveBatch(t, s, storage.Batch{Group: []byte(pattern(5000, 1))})
+	if held := s.Usage().HeldBytes; held < 5000 || held > 6000 {
+		t.Fatalf("%d bytes are held, want a bit more than 5000", held)
+	}
 	saveBatch(t, s, storage.Batch{Hold: storage.HoldNone})
 	want(0)
 	save(t, s, "", set("a", "10"))
