@@ -186,9 +186,14 @@ func (c *Client) start(ctx context.Context, request Request, kind wire.RequestKi
 	case kind != wire.RequestCommand:
 	case request.ReadOnly:
 		f.kind = wire.RequestRead
-	case !request.ID.IsZero():
-		f.id.Store(&request.ID)
-		f.uncertain.Store(true) // it may have been sent by whoever had the id before
+	default:
+		if err := f.takeName(); err != nil {
+			if request.Done == nil {
+				f.ready = make(chan struct{})
+			}
+			f.refuse(err)
+			return f
+		}
 	}
 	f.begin()
 	return f
@@ -205,9 +210,13 @@ func (c *Client) Do(ctx context.Context, payload []byte) (Reply, error) {
 }
 
 // Query sends a payload that only reads, and waits for the answer. If a connection is lost it is
-// sent again, to another replica if need be.
-func (c *Client) Query(ctx context.Context, payload []byte) (Reply, error) {
-	return c.Start(ctx, Request{Payload: payload, ReadOnly: true}).Wait()
+// sent again, to another replica if need be. The read is linearizable unless options say otherwise.
+func (c *Client) Query(ctx context.Context, payload []byte, options ...ReadOption) (Reply, error) {
+	request := Request{Payload: payload, ReadOnly: true}
+	for _, option := range options {
+		option.read(&request)
+	}
+	return c.Start(ctx, request).Wait()
 }
 
 // Control sends a request to the service itself, as internal/wire encodes it, and waits for the result. It is
@@ -294,6 +303,10 @@ func (c *Client) pick(f *Future, now time.Time) *session {
 	switch {
 	case f.request.Replica != 0:
 		return c.session(f.request.Replica)
+	case f.request.Consistency == Stale:
+		if nearest := c.selector.nearest(f.avoid, now); nearest != 0 {
+			return c.session(nearest)
+		}
 	case f.avoid != 0:
 		if other := c.selector.alternative(f.avoid, now); other != 0 {
 			return c.session(other)

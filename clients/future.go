@@ -107,6 +107,22 @@ func (f *Future) RequestID() RequestID {
 	return RequestID{}
 }
 
+// takeName takes the name that the caller gives, if any.
+func (f *Future) takeName() *Error {
+	if given, ok := f.ctx.Value(nameKey{}).(*name); ok && f.request.ID.IsZero() {
+		if given.used.Swap(true) {
+			return f.failure(stateQueued, CodeInvalid,
+				fmt.Sprintf("the name %v is that of another request under the same context", given.id), nil)
+		}
+		f.request.ID = given.id
+	}
+	if !f.request.ID.IsZero() {
+		f.id.Store(&f.request.ID)
+		f.uncertain.Store(true) // it may have been sent by whoever had the name before
+	}
+	return nil
+}
+
 // once reports whether the client's session is to name the operation.
 func (f *Future) once() bool {
 	return f.kind == wire.RequestCommand && f.client.options.sessionTTL > 0 && f.request.ID.IsZero()
@@ -132,7 +148,8 @@ func (f *Future) begin() {
 		c.putAside(f)
 		return
 	}
-	if s := c.current.Load(); f.request.Replica != 0 || s == nil || !s.enqueue(f) {
+	chosen := f.request.Replica != 0 || f.request.Consistency == Stale
+	if s := c.current.Load(); chosen || s == nil || !s.enqueue(f) {
 		c.place(f)
 	}
 }

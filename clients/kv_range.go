@@ -44,24 +44,30 @@ type Page struct {
 // More reports whether a limit ended the page before the range.
 func (p Page) More() bool { return p.Next != "" }
 
-// RangeOption says what to read of a range.
-type RangeOption func(*wire.Op)
+// RangeOption says what to read of a range; any ReadOption is one.
+type RangeOption interface {
+	rangeOption(op *wire.Op, request *Request)
+}
+
+type opOption func(*wire.Op)
+
+func (o opOption) rangeOption(op *wire.Op, _ *Request) { o(op) }
 
 // Limit bounds the keys of a page; 0 is no bound beside those that Range has.
 func Limit(keys int) RangeOption {
-	return func(op *wire.Op) { op.Limit = uint64(max(keys, 0)) } //nolint:gosec // not below 0
+	return opOption(func(op *wire.Op) { op.Limit = uint64(max(keys, 0)) }) //nolint:gosec // not below 0
 }
 
 // KeysOnly leaves out the values.
-func KeysOnly() RangeOption { return func(op *wire.Op) { op.Options = wire.RangeKeys } }
+func KeysOnly() RangeOption { return opOption(func(op *wire.Op) { op.Options = wire.RangeKeys }) }
 
 // CountOnly leaves out the keys too: Page.Count is all that is told.
-func CountOnly() RangeOption { return func(op *wire.Op) { op.Options = wire.RangeCount } }
+func CountOnly() RangeOption { return opOption(func(op *wire.Op) { op.Options = wire.RangeCount }) }
 
-func rangeOp(kind wire.OpKind, span Span, options []RangeOption) wire.Op {
+func rangeOp(kind wire.OpKind, span Span, request *Request, options []RangeOption) wire.Op {
 	op := wire.Op{Kind: kind, Key: []byte(span.From), End: []byte(span.End)}
 	for _, option := range options {
-		option(&op)
+		option.rangeOption(&op, request)
 	}
 	return op
 }
@@ -73,7 +79,9 @@ func rangeOp(kind wire.OpKind, span Span, options []RangeOption) wire.Op {
 // It takes one round trip if nobody changes keys of the range meanwhile, as any command, but interferes with
 // all changes in the whole span, also beyond the limit. So ask for narrow spans where others write.
 func (c *Client) Range(ctx context.Context, span Span, options ...RangeOption) (Page, error) {
-	result, err := c.apply(ctx, rangeOp(wire.OpRange, span, options))
+	var how Request
+	op := rangeOp(wire.OpRange, span, &how, options)
+	result, err := c.apply(ctx, op, like(how))
 	return result.Page, err
 }
 
@@ -105,7 +113,7 @@ func (c *Client) Scan(ctx context.Context, span Span, options ...RangeOption) it
 // most some 1,700 keys, fewer if they are long, and looks at 16,384; if the range has more, Next tells
 // where to go on. It interferes with all operations in the span.
 func (c *Client) DeleteRange(ctx context.Context, span Span) (Page, error) {
-	result, err := c.apply(ctx, rangeOp(wire.OpDeleteRange, span, nil))
+	result, err := c.apply(ctx, rangeOp(wire.OpDeleteRange, span, nil, nil))
 	return result.Page, err
 }
 
@@ -115,7 +123,7 @@ func (c *Client) DeleteRange(ctx context.Context, span Span) (Page, error) {
 // compare with a version of its earlier life may hold by accident: forget only where nobody holds on to one.
 // It tells how many keys, interferes with all operations in the span, and is as limited as DeleteRange.
 func (c *Client) Forget(ctx context.Context, span Span) (Page, error) {
-	result, err := c.apply(ctx, rangeOp(wire.OpForgetRange, span, nil))
+	result, err := c.apply(ctx, rangeOp(wire.OpForgetRange, span, nil, nil))
 	return result.Page, err
 }
 

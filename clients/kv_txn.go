@@ -100,10 +100,12 @@ func OpAdd(key string, delta int64) Op {
 }
 
 // OpRange reads a range, as Client.Range does, into Result.Page.
-func OpRange(span Span, options ...RangeOption) Op { return Op{rangeOp(wire.OpRange, span, options)} }
+func OpRange(span Span, options ...RangeOption) Op {
+	return Op{rangeOp(wire.OpRange, span, new(Request), options)}
+}
 
 // OpDeleteRange deletes a range, as Client.DeleteRange does; Result.Page tells how many keys.
-func OpDeleteRange(span Span) Op { return Op{rangeOp(wire.OpDeleteRange, span, nil)} }
+func OpDeleteRange(span Span) Op { return Op{rangeOp(wire.OpDeleteRange, span, nil, nil)} }
 
 // Txn is a transaction under construction: if all compares hold, the operations of Then are
 // carried out, else those of Else; all at one place in the order of commands.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,10 +227,10 @@ func TestExpiry(t *testing.T) {
 func TestKeepAliveAndFarewell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := newWorld(t, 10*ms), newMachine()
-		kinds := map[wire.SessionKind]int{}
+		var kinds [wire.SessionClose + 1]atomic.Int32
 		w.replicas[1].proposer.set(func(r gateway.Request, done func(gateway.Answer)) {
 			if op, err := wire.DecodeSessionOp(r.Payload); err == nil && r.Kind == wire.RequestSession {
-				kinds[op.Kind]++
+				kinds[op.Kind].Add(1)
 			}
 			m.Propose(r, done)
 		})
@@ -237,18 +238,18 @@ func TestKeepAliveAndFarewell(t *testing.T) {
 		if _, err := c.Get(t.Context(), "n"); err != nil {
 			t.Fatal(err)
 		}
-		if kinds[wire.SessionOpen] != 0 {
+		if kinds[wire.SessionOpen].Load() != 0 {
 			t.Error("a client that only reads has opened a session")
 		}
 		if _, err := c.Increment(t.Context(), "n", 1); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2*time.Minute + time.Second)
-		if kinds[wire.SessionKeep] != 6 {
-			t.Errorf("the client told %d times in 2 minutes that it lives, want 6 times", kinds[wire.SessionKeep])
+		if kinds[wire.SessionKeep].Load() != 6 {
+			t.Errorf("the client told %d times in 2 minutes that it lives, want 6 times", kinds[wire.SessionKeep].Load())
 		}
-		if err := c.Close(); err != nil || kinds[wire.SessionClose] != 1 {
-			t.Errorf("%v, %d sessions were closed, want 1", err, kinds[wire.SessionClose])
+		if err := c.Close(); err != nil || kinds[wire.SessionClose].Load() != 1 {
+			t.Errorf("%v, %d sessions were closed, want 1", err, kinds[wire.SessionClose].Load())
 		}
 	})
 }

@@ -1,9 +1,11 @@
 package clients
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
@@ -60,6 +62,21 @@ func ParseRequestID(text string) (RequestID, error) {
 	return RequestID{Session: id, Number: n}, nil
 }
 
+// NamedRequest returns a context under which one change, and no other, has a name that the caller gives: in a session
+// that the caller looks after, see Client.OpenSession. The same request under the same name takes effect once, though
+// other processes send it too.
+func NamedRequest(ctx context.Context, id RequestID) context.Context {
+	return context.WithValue(ctx, nameKey{}, &name{id: id})
+}
+
+type nameKey struct{}
+
+// name is that of one request: another under it would be answered as the first.
+type name struct {
+	id   RequestID
+	used atomic.Bool
+}
+
 // Consistency says what a read may show. It is a ReadOption.
 type Consistency uint8
 
@@ -77,18 +94,39 @@ const (
 )
 
 // ReadOption changes what a read may show: a Consistency, or a Token; or where it is read.
-type ReadOption interface{ read(request *Request) }
+type ReadOption interface {
+	RangeOption
+	read(request *Request)
+}
 
 func (c Consistency) read(request *Request) { request.Consistency = c }
 
 func (t Token) read(request *Request) { request.Consistency, request.Token = Session, t }
+
+func (c Consistency) rangeOption(_ *wire.Op, request *Request) { c.read(request) }
+
+func (t Token) rangeOption(_ *wire.Op, request *Request) { t.read(request) }
+
+// ReplicaID names one replica for ever.
+type ReplicaID = epaxos.ReplicaID
 
 // At makes one replica serve a read, be it a learner, and no other.
 func At(replica epaxos.ReplicaID) ReadOption { return place(replica) }
 
 type place epaxos.ReplicaID
 
+func (p place) rangeOption(_ *wire.Op, request *Request) { p.read(request) }
+
 func (p place) read(request *Request) { request.Replica = epaxos.ReplicaID(p) }
+
+// like is a read under the conditions of another.
+type like Request
+
+func (l like) rangeOption(_ *wire.Op, request *Request) { l.read(request) }
+
+func (l like) read(request *Request) {
+	request.Consistency, request.Token, request.Replica = l.Consistency, l.Token, l.Replica
+}
 
 // Token names what a client has seen. Handed to another client, also in another process, its session reads show all
 // of that. The zero Token names nothing. A Token is a ReadOption: a session read after it.

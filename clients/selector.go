@@ -230,6 +230,24 @@ func (s *selector) alternative(avoid epaxos.ReplicaID, now time.Time) epaxos.Rep
 	return best.replica
 }
 
+// nearest returns the nearest replica other than avoid that is well, be it a learner, or 0.
+func (s *selector) nearest(avoid epaxos.ReplicaID, now time.Time) epaxos.ReplicaID {
+	var best *standing
+	for i := range s.standings {
+		st := &s.standings[i]
+		if st.replica == avoid || s.badness(st, now) > 0 {
+			continue
+		}
+		if best == nil || s.less(st, best, now) {
+			best = st
+		}
+	}
+	if best == nil {
+		return 0
+	}
+	return best.replica
+}
+
 func (s *selector) moveTo(replica epaxos.ReplicaID) {
 	if s.current == replica {
 		return

@@ -68,15 +68,64 @@ func isPoint(f epaxos.Footprint) bool { return len(f) == 1 && !f[0].Range }
 
 // read hands a read to the node.
 func (s *Server) read(now time.Duration, c *call) {
+	if c.read.Consistency == node.Stale {
+		s.freshen(now)
+	}
 	if err := s.node.Read(now, *c.read); err != nil {
 		s.calls.refuse(c.id, err)
 	}
 }
 
-// aged adds to the answer of a stale read how old what it shows may be.
+// freshness is what is known of the age of the applied state. It is asked for while there are stale reads.
+type freshness struct {
+	asOf   time.Duration // everything that was answered anywhere before is executed here; 0 is unknown
+	asking bool
+}
+
+const (
+	// freshEvery is how often a replica finds out how old its state is.
+	freshEvery = 100 * time.Millisecond
+	// freshWithin is when it gives up to, and tries again.
+	freshWithin = 5 * time.Second
+)
+
+// freshen asks how old the state is: once a read of everything could be served, all that was answered before it began
+// is executed here.
+func (s *Server) freshen(now time.Duration) {
+	f := &s.fresh
+	if f.asking || now-f.asOf < freshEvery && f.asOf > 0 {
+		return
+	}
+	began := max(now, 1)
+	c := &call{
+		id: s.calls.next(), deadline: time.Now().Add(freshWithin),
+		read: &node.Read{
+			Footprint: epaxos.Footprint{{Mode: epaxos.Everything}}, Consistency: node.Linearizable, Point: true,
+		},
+		done: func(_ Reply, err error) {
+			f.asking = false
+			if err == nil {
+				f.asOf = began
+			}
+		},
+	}
+	c.read.Proposal = c.id
+	f.asking = true
+	s.calls.add(c)
+	if err := s.node.Read(now, *c.read); err != nil { // a learner can ask nobody
+		s.calls.refuse(c.id, err)
+	}
+}
+
+// aged adds to the answer of a stale read how old what it shows may be. The replica's goroutine answers.
 func (s *Server) aged(done func(Reply, error)) func(Reply, error) {
 	return func(reply Reply, err error) {
-		reply.age = wire.AgeUnknown
+		if err == nil {
+			reply.age = wire.AgeUnknown
+			if s.fresh.asOf > 0 {
+				reply.age = uint64((s.now() - s.fresh.asOf).Microseconds()) //nolint:gosec // time does not go back
+			}
+		}
 		done(reply, err)
 	}
 }

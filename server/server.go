@@ -34,6 +34,7 @@ type Server struct {
 	gateway *gateway.Gateway
 	inbox   *inbox
 	calls   calls
+	fresh   freshness // owned by the goroutine of run
 	out     outbox
 
 	snapshots snapshots

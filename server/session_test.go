@@ -146,8 +146,62 @@ func TestReadsByChoice(t *testing.T) {
 			}
 		}
 	}
-	r, err := reader.Get(ctx, "k", clients.Stale)
-	if err != nil || !r.Found {
-		t.Errorf("stale: %+v, %v", r, err)
+	for {
+		r, err := reader.Get(ctx, "k", clients.Stale)
+		if err != nil || !r.Found {
+			t.Fatalf("stale: %+v, %v", r, err)
+		}
+		if r.Age >= 0 {
+			break // the replica has found out meanwhile
+		}
 	}
+	page, err := reader.Range(ctx, clients.Prefix("k"), clients.Session)
+	if err != nil || page.Count != 1 {
+		t.Errorf("range of a session: %+v, %v", page, err)
+	}
+	if _, err := reader.Get(ctx, "k", clients.Consistency(77)); !errors.Is(err, clients.ErrInvalid) {
+		t.Errorf("consistency 77: %v", err)
+	}
+}
+
+// TestAStaleReadIsAsOldAsItSays: the age of a stale read is never less than that of a write that it does not show.
+func TestAStaleReadIsAsOldAsItSays(t *testing.T) {
+	ctx := testContext(t)
+	c := startCluster(t, 3)
+	c.startAll()
+	writer, reader := c.dial(ctx), c.dial(ctx)
+	written := make([]time.Time, 150) // when the write of version i+1 was answered
+	var last atomic.Int64
+	done := make(chan error, 1)
+	go func() {
+		for i := range written {
+			if _, err := writer.Put(ctx, "k", nil); err != nil {
+				done <- err
+				return
+			}
+			written[i] = time.Now()
+			last.Store(int64(i) + 1)
+		}
+		done <- nil
+	}()
+	known := 0
+	for i := 0; last.Load() < int64(len(written)); i++ {
+		answered, asked := last.Load(), time.Now()
+		r, err := reader.Get(ctx, "k", clients.Stale, clients.At(epaxos.ReplicaID(1+i%3)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Age < 0 || answered == 0 || r.Version >= uint64(answered) {
+			continue
+		}
+		known++
+		// The oldest write that the read lacks was answered for so long when the read began.
+		if missed := asked.Sub(written[r.Version]); r.Age < missed {
+			t.Errorf("violation of visibility: a read of age %v lacks a write that was answered %v before it", r.Age, missed)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d stale reads lacked a write", known)
 }

@@ -21,7 +21,9 @@ type connection struct {
 	endpoints []string
 	timeout   time.Duration
 	output    string
-	forms     []string // possible values of output
+	forms     []string             // possible values of output
+	seen      func() clients.Token // what the command has seen so far; nil if it does not tell
+	request   string               // name of what the command changes; may be empty
 
 	dialTimeout time.Duration // 0 is timeout
 	cluster     [16]byte      // of the profile, once connected
@@ -64,6 +66,10 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	named, err := c.named(ctx)
+	if err != nil {
+		return err
+	}
 	c.cluster = access.Cluster
 	dialing, dialed := context.WithTimeout(ctx, cmp.Or(c.dialTimeout, c.timeout))
 	defer dialed()
@@ -75,7 +81,7 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 			strings.Join(access.Endpoints, ", "), err)}
 	}
 	defer client.Close() //nolint:errcheck // every answer is here already
-	return f(ctx, client)
+	return f(named, client)
 }
 
 // check completes and validates the flags, and reads the profile.

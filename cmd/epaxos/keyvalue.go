@@ -26,6 +26,9 @@ func newOperation(sh *shell, cmd *cobra.Command, forms ...string) *operation {
 	cmd.GroupID = groupData
 	cmd.Long += clientHelp
 	o.addFlags(cmd, timeoutDefault)
+	if name := cmd.Name(); name != "get" && name != "range" {
+		o.addRequest(cmd)
+	}
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		if o.check != nil {
 			if err := o.check(args); err != nil {
@@ -33,6 +36,7 @@ func newOperation(sh *shell, cmd *cobra.Command, forms ...string) *operation {
 			}
 		}
 		return o.with(ctx, func(ctx context.Context, client *clients.Client) error {
+			o.seen = client.Token
 			return o.run(ctx, client, args)
 		})
 	})
@@ -40,22 +44,30 @@ func newOperation(sh *shell, cmd *cobra.Command, forms ...string) *operation {
 }
 
 func getCommand(sh *shell) *cobra.Command {
+	var how reading
 	o := newOperation(sh, &cobra.Command{
 		Use:   "get KEY",
 		Short: "Read a key",
-		Long: "Reads a key, linearizably. Values that are not plain text are quoted as in Go; with -o raw the bytes\n" +
+		Long: "Reads a key. Values that are not plain text are quoted as in Go; with -o raw the bytes\n" +
 			"of the value are written as they are, and nothing else. Exits with 1 if there is no such key.",
 		Args: cobra.ExactArgs(1),
 	}, formTable, formJSON, formRaw)
+	how.add(o.cmd)
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
-		result, err := client.Get(ctx, args[0])
+		options, err := how.options()
+		if err != nil {
+			return err
+		}
+		result, err := client.Get(ctx, args[0], options...)
 		if err != nil {
 			return err
 		}
 		if o.output == formRaw {
 			return o.raw(args[0], result)
 		}
-		if err := o.show(shownOf("get", args[0], result)); err != nil {
+		s := shownOf("get", args[0], result)
+		s.path, s.AgeMS = how.path(), how.shownAge(result.Age)
+		if err := o.show(s); err != nil {
 			return err
 		}
 		return failedUnless(result.Found)

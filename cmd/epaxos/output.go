@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,6 +43,10 @@ type shown struct {
 	Next    string           `json:"next,omitempty"` // where the range goes on
 	Replica epaxos.ReplicaID `json:"replica,omitempty"`
 	Fast    bool             `json:"fast"`
+	AgeMS   *float64         `json:"age_ms,omitempty"` // of a stale read: it shows all that was answered before
+	Token   string           `json:"token,omitempty"`  // for session reads that are to show what this command has seen
+
+	path string // instead of fast or slow
 }
 
 // shownPair is a key of a range, as JSON.
@@ -118,11 +123,18 @@ func (s *shown) outcome() string {
 }
 
 func (c *connection) show(s shown) error {
+	if c.seen != nil {
+		s.Token = c.seen().String()
+	}
 	if c.output == formJSON {
 		return printJSON(c.sh.out, s)
 	}
 	t := newTable(c.sh.out, "KEY", "RESULT", "VALUE", "VERSION", "REPLICA", "PATH")
-	t.row(printable([]byte(s.Key)), s.outcome(), s.value(), s.Version, s.Replica, path(s.Fast))
+	way := cmp.Or(s.path, path(s.Fast))
+	if s.AgeMS != nil {
+		way += fmt.Sprintf(" (at most %.1fms old)", *s.AgeMS)
+	}
+	t.row(printable([]byte(s.Key)), s.outcome(), s.value(), s.Version, s.Replica, way)
 	return t.flush()
 }
 

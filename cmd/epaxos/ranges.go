@@ -55,6 +55,7 @@ type shownPage struct {
 
 func rangeCommand(sh *shell) *cobra.Command {
 	var flags rangeFlags
+	var how reading
 	var limit int
 	var keys, count, all bool
 	o := newOperation(sh, &cobra.Command{
@@ -66,6 +67,7 @@ func rangeCommand(sh *shell) *cobra.Command {
 		Args: cobra.MaximumNArgs(2),
 	})
 	flags.add(o.cmd)
+	how.add(o.cmd)
 	o.cmd.Flags().IntVar(&limit, "limit", 0, "at most so many keys; with --all, in each page; 0 is as many as fit")
 	o.cmd.Flags().BoolVar(&keys, "keys-only", false, "leave out the values")
 	o.cmd.Flags().BoolVar(&count, "count-only", false, "show only how many keys there are")
@@ -81,6 +83,13 @@ func rangeCommand(sh *shell) *cobra.Command {
 	}
 	o.run = func(ctx context.Context, client *clients.Client, _ []string) error {
 		options := []clients.RangeOption{clients.Limit(limit)}
+		reads, err := how.options()
+		if err != nil {
+			return err
+		}
+		for _, option := range reads {
+			options = append(options, option)
+		}
 		switch {
 		case keys:
 			options = append(options, clients.KeysOnly())

@@ -29,7 +29,7 @@ interfere are decided in one round trip.
 		demoCommand(sh), experimentCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), versionCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh), versionCommand(sh),
 	)
 	return root
 }

@@ -53,6 +53,7 @@ func txnCommand(sh *shell) *cobra.Command {
 		Args:    cobra.MaximumNArgs(1), GroupID: groupData,
 	}
 	c.addFlags(cmd, timeoutDefault)
+	c.addRequest(cmd)
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		s, err := readScript(sh.in, args)
 		if err != nil {

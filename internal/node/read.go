@@ -37,6 +37,7 @@ type Read struct {
 	Footprint   epaxos.Footprint // all of it Read
 	Consistency Consistency
 	Token       Token // with Session
+	Point       bool  // nothing is read: the answer tells that a read would be served now
 }
 
 // readsWaiting bounds the reads under way at a replica.
@@ -56,7 +57,7 @@ type reading struct {
 func (n *Node) Read(now time.Duration, r Read) error {
 	n.advance(now)
 	for i := range r.Footprint {
-		if r.Footprint[i].Mode != epaxos.Read || r.Footprint[i].Space != epaxos.SpaceState {
+		if !r.Point && (r.Footprint[i].Mode != epaxos.Read || r.Footprint[i].Space != epaxos.SpaceState) {
 			return fmt.Errorf("a read may only read, and only keys of the state machine: %v", r.Footprint[i].Mode)
 		}
 	}
@@ -93,10 +94,16 @@ func (n *Node) CancelRead(id epaxos.ProposalID) {
 
 // pointReads takes in how far to execute before reads are served.
 func (n *Node) pointReads(points []epaxos.ReadPoint) {
+	// Points come in the order in which reads asked for them, mostly, so each is found where the search goes on.
+	at := 0
 	for _, p := range points {
-		i := slices.IndexFunc(n.reading, func(r reading) bool { return r.Proposal == p.Proposal })
-		if i >= 0 {
-			n.reading[i].point, n.reading[i].Token = true, Token{Epoch: n.members.Epoch, Deps: p.Deps}
+		for range n.reading {
+			r := &n.reading[at%len(n.reading)]
+			at++
+			if r.Proposal == p.Proposal {
+				r.point, r.Token = true, Token{Epoch: n.members.Epoch, Deps: p.Deps}
+				break
+			}
 		}
 	}
 }
@@ -108,6 +115,10 @@ func (n *Node) serveReads(answers []Answer) ([]Answer, error) {
 		r := n.reading[i]
 		if !r.point || r.Consistency != Stale && !n.covers(r.Token) && !n.orderer.Passed(r.Footprint, r.Token.Deps) {
 			waiting = append(waiting, r)
+			continue
+		}
+		if r.Point {
+			answers = append(answers, Answer{Proposal: r.Proposal})
 			continue
 		}
 		result, err := n.state.Run(n.config.Machine, r.Footprint, r.Payload)

@@ -18,9 +18,6 @@ var untaken = map[string]string{
 	"S8 own slot forgotten": "the node stops before it proposes, unless it hears of the slot in the same turn; " +
 		"a script of the core takes it",
 	"K6 forgotten elsewhere, lost here":     "it takes a disk that has lost what the replica told; watermark_test.go",
-	"Q1 query answered":                     "no simulation reads without an instance",
-	"Q2 point known":                        "no simulation reads without an instance",
-	"Q1 asked again":                        "no simulation reads without an instance",
 	"order: X1 decision before its command": "the core tells a command before its decision; tests of the graph take it",
 }
 

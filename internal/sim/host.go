@@ -16,20 +16,21 @@ import (
 
 // host is a replica through all its lives.
 type host struct {
-	disk  *disk
-	told  wire.Members // whom it knows while it has no state
-	node  *node.Node   // nil while it is down
-	life  int
-	core  *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none
-	order *watchedOrder
-	index *deps.Index
-	rand  *rand.Rand
-	gone  bool            // it never comes back
-	heard []time.Duration // by host, when by its own clock it last heard of a peer
-	calls map[epaxos.ProposalID]*operation
-	asked map[epaxos.ProposalID]*change
-	given map[epaxos.ProposalID]bool // up by those who had asked
-	clock clock
+	disk    *disk
+	told    wire.Members // whom it knows while it has no state
+	node    *node.Node   // nil while it is down
+	life    int
+	core    *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none
+	order   *watchedOrder
+	index   *deps.Index
+	rand    *rand.Rand
+	gone    bool            // it never comes back
+	heard   []time.Duration // by host, when by its own clock it last heard of a peer
+	calls   map[epaxos.ProposalID]*operation
+	asked   map[epaxos.ProposalID]*change
+	given   map[epaxos.ProposalID]bool // up by those who had asked
+	reading map[string]bool            // payloads of reads without an instance
+	clock   clock
 
 	pausedUntil time.Duration
 	held        bool     // its turn waits for the disk
@@ -94,7 +95,7 @@ func (w *world) start(i int) {
 	h.held, h.backlog, h.turnDue = false, nil, false
 	h.clock.read, h.clock.since = 0, w.now // a process counts from its start
 	h.heard = make([]time.Duration, len(w.hosts))
-	h.given = map[epaxos.ProposalID]bool{}
+	h.given, h.reading = map[epaxos.ProposalID]bool{}, map[string]bool{}
 	h.core, h.index = nil, nil
 	w.lieInWait(i)
 	w.check.greeted[i] = map[int]bool{}

@@ -19,6 +19,7 @@ const (
 	streamFault
 	streamCompaction
 	streamEpochs
+	streamReads
 )
 
 // stream returns one of the streams of a seed.
@@ -61,6 +62,7 @@ type setup struct {
 
 	clients int
 	hot     float64       // share of requests on shared keys
+	reads   float64       // share of gets that take no instance
 	pace    time.Duration // the longest rest of a client between two requests
 }
 
@@ -101,6 +103,7 @@ func (o *Options) draw() setup {
 	s.drawLimits(r)
 	s.drawCompaction(stream(o.Seed, streamCompaction, 0))
 	s.drawEpochs(o, stream(o.Seed, streamEpochs, 0))
+	s.reads = []float64{0, 0.3, 0.8}[stream(o.Seed, streamReads, 0).IntN(3)]
 	s.clients = 2 + r.IntN(8)
 	s.hot = []float64{0, 0.1, 0.5, 0.5, 1}[r.IntN(5)]
 	if s.profile == recovery {

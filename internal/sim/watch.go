@@ -375,6 +375,9 @@ func (m *watchedMachine) Apply(view execution.View, payload []byte) ([]byte, err
 		return nil, fmt.Errorf("apply %x: %w", payload, err)
 	}
 	o := m.order
+	if len(o.next) == 0 && o.w.hosts[o.host].reading[string(payload)] {
+		return result, nil // the history tells whether it is right
+	}
 	if len(o.next) == 0 || !bytes.Equal(o.next[0].payload, payload) {
 		o.w.violated("order", "r%d applies %x, which does not stand", replicaOf(o.host), payload)
 		return result, nil

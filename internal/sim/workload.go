@@ -90,7 +90,14 @@ func (c *client) ask(i int, op wire.Op) bool {
 	}
 	w.seq++
 	id := epaxos.ProposalID(w.seq) //nolint:gosec // small
-	err = h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, c.widen(footprint))
+	if w.reads(o) {
+		h.reading[string(o.payload)] = true
+		err = h.node.Read(w.local(i), node.Read{
+			Proposal: id, Payload: o.payload, Footprint: footprint, Consistency: node.Linearizable,
+		})
+	} else {
+		err = h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, c.widen(footprint))
+	}
 	if err != nil {
 		w.report.Refused++
 		return false
@@ -104,6 +111,14 @@ func (c *client) ask(i int, op wire.Op) bool {
 	}
 	w.impatience(i, id, o)
 	return true
+}
+
+// reads reports whether a request goes without an instance, as a share of the gets do.
+func (w *world) reads(o *operation) bool {
+	draw := fingerprint(w.options.Seed)
+	draw.add(uint64(w.seq)) //nolint:gosec // small
+	draw.add(streamReads)
+	return o.op.Kind == wire.OpGet && float64(draw>>40)/(1<<24) < w.setup.reads
 }
 
 // close ends the wait for a request. After the last one the client rests for a while.
