@@ -34,7 +34,7 @@ Voters decide; learners only follow, and count in no quorum. Ids are never given
 	cmd.AddCommand(
 		memberListCommand(sh), memberAddCommand(sh), memberRemoveCommand(sh), memberReplaceCommand(sh),
 		memberPromoteCommand(sh), memberSetCommand(sh), memberRaiseCommand(sh),
-		memberForceCommand(sh),
+		memberUpdateCommand(sh), memberForceCommand(sh),
 	)
 	return cmd
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
 
+	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/server"
 )
 
@@ -121,6 +123,45 @@ after every replica runs the new version. Older versions are refused from then o
 				return err
 			}
 			c.say("format level %d from epoch %d on", level, next.Epoch)
+			return c.done(ctx)
+		})
+	})
+	return cmd
+}
+
+func memberUpdateCommand(sh *shell) *cobra.Command {
+	c := &change{connection: connection{sh: sh}}
+	var addr, name string
+	cmd := &cobra.Command{
+		Use:   "update ID --addr HOST:PORT --name NAME",
+		Short: "Change where a replica is reached, or what it is called",
+		Long: `Changes the address or the name of a member, which stays what it is. To move one: run this, stop it, bring
+its directory to the new place as it is, set listen in its configuration, and start it there.` + clientHelp,
+		Example: "  epaxos member update 3 --addr new.example:7400",
+		Args:    cobra.ExactArgs(1),
+	}
+	c.addFlags(cmd, changeTimeout, false)
+	cmd.Flags().StringVar(&addr, "addr", "", "`host:port` where others reach it from now on")
+	cmd.Flags().StringVar(&name, "name", "", "its `site` or region")
+	cmd.MarkFlagsOneRequired("addr", "name")
+	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		return c.run(ctx, func(ctx context.Context) error {
+			m, _, err := c.member(args[0])
+			if err != nil {
+				return err
+			}
+			next := c.next()
+			for _, all := range [][]wire.Member{next.Voters, next.Learners} {
+				for i := range all {
+					if all[i].Replica == m.Replica {
+						all[i].Addr, all[i].Name = cmp.Or(addr, m.Addr), cmp.Or(name, m.Name)
+					}
+				}
+			}
+			if err := c.propose(ctx, next); err != nil {
+				return err
+			}
+			c.say("replica %d is at %s from epoch %d on", m.Replica, cmp.Or(addr, m.Addr), next.Epoch)
 			return c.done(ctx)
 		})
 	})

@@ -109,6 +109,12 @@ func TestMembers(t *testing.T) {
 	do(1, "have one address", "member", "add", "--addr", addrOf(t, do(0, "", "member", "list", "-o", "json"), 0), "--no-wait")
 	do(0, "blue", "get", "colour", "-o", "raw")
 
+	// One that moves is what it was, at another address.
+	do(0, "3 lima 127.0.0.1", "member", "update", "3", "--name", "lima")
+	if m := fourth.Status().Members; len(m.Voters) == 0 {
+		t.Error("the status of a replica that has ended is gone")
+	}
+
 	// The profile follows, so that none of the first replicas is needed to find the others.
 	for _, id := range []string{"1", "2"} {
 		do(0, "names the voters of epoch", "member", "remove", id, "--force")
@@ -144,6 +150,18 @@ func TestSuperseded(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// replaceIn changes a text in a file that holds it.
+func replaceIn(t *testing.T, path, from, to string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(content), from, to, 1)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -212,4 +230,14 @@ func TestForceNewCluster(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("a member of the old cluster goes on")
 	}
+
+	// It moves to another address.
+	moved := freeAddr(t)
+	do(0, "replica 2 is at "+moved, "member", "update", "2", "--addr", moved)
+	if err := alone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	replaceIn(t, configs[1], "listen: ", "listen: \""+moved+"\" # ")
+	open(configs[1])
+	do(0, "ok", "put", "colour", "green")
 }

@@ -24,14 +24,15 @@ import (
 // turn, fill their disks, and change who they are all the time.
 type turmoil struct {
 	*company
-	rand   *rand.Rand
-	flying []parcel
-	calm   bool
-	unrest int // how often it crashes and fills its disk, of a hundred
-	lives  []int
-	asked  map[epaxos.ProposalID]call
-	ends   map[epaxos.Epoch]uint64 // digest of the state with which an epoch begins
-	seen   map[string][]string     // what was answered of a key: tokens, and what reads have shown
+	rand    *rand.Rand
+	flying  []parcel
+	calm    bool
+	unrest  int // how often it crashes and fills its disk, of a hundred
+	lives   []int
+	asked   map[epaxos.ProposalID]call
+	ends    map[epaxos.Epoch]uint64 // digest of the state with which an epoch begins
+	seen    map[string][]string     // what was answered of a key: tokens, and what reads have shown
+	session epaxos.InstanceID       // lasts, and is of all
 }
 
 // turmoilChange is how many of a hundred requests are for other members, or a barrier.
@@ -48,7 +49,8 @@ type call struct {
 	key        string
 	control    bool
 	read       bool
-	seen       int // of its key, before it began
+	number     uint64 // of the session; 0 is none
+	seen       int    // of its key, before it began
 }
 
 func newTurmoil(t *testing.T, seed uint64) *turmoil {
@@ -65,8 +67,13 @@ func newTurmoil(t *testing.T, seed uint64) *turmoil {
 		w.restart(i)
 	}
 	w.meet()
+	w.settle(time.Second)
+	w.session = w.openSession(0, 24*time.Hour)
 	return w
 }
+
+// copies is how many requests of the session there are, each led many times.
+const copies = 40
 
 func (w *turmoil) restart(i int) {
 	w.lives[i]++
@@ -121,6 +128,10 @@ func (w *turmoil) hear(a node.Answer) {
 		if all := tokens.FindString(shown); all != "" {
 			w.seen[one.key] = append(w.seen[one.key], all)
 		}
+	case a.Verdict != execution.Executed:
+		w.t.Fatalf("violation of once: request %d of a session that lasts is answered with %d", one.number, a.Verdict)
+	case one.number > 0:
+		w.seen[one.key] = append(w.seen[one.key], numbered(one.number))
 	default:
 		w.seen[one.key] = append(w.seen[one.key], token(a.Proposal))
 	}
@@ -181,6 +192,12 @@ func (w *turmoil) ask(i int) {
 	op := wire.Op{Kind: wire.OpAppend, Key: []byte(key), Value: []byte(token(id))}
 	one.control = !w.calm && w.chance(turmoilChange) && role == node.Voter
 	one.read = !one.control && w.chance(30)
+	if !one.control && !one.read && w.chance(40) {
+		one.number = 1 + w.rand.Uint64N(copies)
+		one.key = string(rune('a' + one.number%3)) //nolint:gosec // few
+		op.Key, op.Value = []byte(one.key), []byte(numbered(one.number))
+		one.seen = len(w.seen[one.key])
+	}
 	if one.read {
 		op = wire.Op{Kind: wire.OpGet, Key: []byte(key)}
 	}
@@ -188,6 +205,10 @@ func (w *turmoil) ask(i int) {
 	footprint, err := (execution.KV{}).Footprint(request.Payload)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if one.number > 0 {
+		request.Session, request.Number = w.session, one.number
+		footprint = execution.SessionFootprint(&request, footprint)
 	}
 	if one.control {
 		next := w.change(members)
@@ -354,7 +375,9 @@ func (w *turmoil) settled() bool {
 	return true
 }
 
-var tokens = regexp.MustCompile("(<[0-9]+>)+")
+func numbered(number uint64) string { return fmt.Sprintf("{%d}", number) }
+
+var tokens = regexp.MustCompile("([<{][0-9]+[>}])+")
 
 func token(id epaxos.ProposalID) string { return fmt.Sprintf("<%d>", id) }
 
@@ -388,9 +411,17 @@ func (w *turmoil) check() {
 		}
 	}
 	state := states[voters[0]]
+	for number := range uint64(copies + 1) {
+		if times := strings.Count(state, numbered(number)); times > 1 {
+			w.t.Fatalf("violation of once: request %d of the session took effect %d times", number, times)
+		}
+	}
 	for id := epaxos.ProposalID(1); id <= w.last; id++ {
 		one, asked := w.asked[id]
 		times := strings.Count(state, token(id))
+		if one.number > 0 {
+			times = strings.Count(state, numbered(one.number))
+		}
 		a, answered := w.answers[id]
 		switch {
 		case one.control || one.read:
@@ -398,7 +429,8 @@ func (w *turmoil) check() {
 			w.t.Fatalf("violation of once: %d took effect %d times", id, times)
 		case !asked && times > 0:
 			w.t.Fatalf("violation of once: %d was refused and took effect", id)
-		case answered && a.Void && times > 0:
+		case !asked:
+		case answered && a.Void && times > 0 && one.number == 0: // another copy may have been executed
 			w.t.Fatalf("violation of once: %d is void and took effect", id)
 		case answered && !a.Void && !a.Unknown && times == 0:
 			w.t.Fatalf("violation of durability: %d was answered and is lost", id)

@@ -1,0 +1,78 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/264bc8cf/epaxos/internal/process/cluster"
+	"github.com/264bc8cf/epaxos/internal/process/traffic"
+	"github.com/264bc8cf/epaxos/internal/process/validate"
+)
+
+// TestRepair gives a replica an old copy of its disk: its peers tell it, from then on it refuses its directory
+// whatever is in it, and one command puts a new replica in its place, all under load.
+func TestRepair(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts five processes")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := startCluster(t, 3)
+	load, err := traffic.Start(ctx, c, traffic.Followers, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(load.Close(), validate.Logs(c)); err != nil {
+			t.Error(err)
+		}
+	})
+	must := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	victim := c.Replicas[2]
+	must(load.Await(ctx, 200))
+	code, err := victim.Terminate(ctx)
+	must(err)
+	if code != 0 {
+		t.Fatalf("the victim ended with %d", code)
+	}
+	must(victim.CopyData("old"), victim.Start(ctx), load.Await(ctx, 200), victim.Kill(),
+		victim.CopyData("sound"), victim.Restore("old"))
+	refuses := func(says string) {
+		t.Helper()
+		before, err := victim.Log()
+		must(err, victim.Launch())
+		code, err := victim.Wait(ctx)
+		must(err)
+		after, err := victim.Log()
+		must(err)
+		if said := after[len(before):]; code != 1 || !strings.Contains(said, says) ||
+			!strings.Contains(said, "epaxos member replace") {
+			t.Fatalf("it ended with %d and does not say %q:\n%s", code, says, said)
+		}
+	}
+	refuses("has lost")
+	refuses("condemned")
+	must(load.Await(ctx, 200))
+	_, err = c.Join(ctx, "member", "replace", "3")
+	must(err, load.Await(ctx, 500), load.Stop())
+
+	c.Keep([]*cluster.Replica{c.Replicas[0], c.Replicas[1], c.Replicas[3]})
+	must(load.ReadSome(ctx))
+	_, err = c.AwaitEqual(ctx)
+	must(err)
+	_, err = validate.States(ctx, c)
+	must(err)
+	report, err := validate.History(load.Operations())
+	must(err)
+	if refused := load.Refused(); refused > 0 {
+		t.Errorf("violation of progress: %d requests failed", refused)
+	}
+	t.Logf("%s; %d operations on %d keys: %v", load.Describe(), report.Operations, report.Keys, report.Verdict)
+}
