@@ -12,10 +12,11 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-const sessionHelp = `A session makes changes take effect once, however often they are sent. Open one, and give each change a
-number of its own, from 1 on, as --request SESSION/NUMBER. After exit code 3, or a crash of the script, send the
-change again under the same name, here or anywhere: it takes effect if it has not yet, and the answer is that of
-the first time. Or settle it: then it is told what became of it, and nothing that is still under way changes that.
+const sessionHelp = `A session makes changes take effect once, however often they are sent. Open one, and give each
+change a number of its own, from 1 on, as --request SESSION/NUMBER. After exit code 3, or a crash of the script,
+send the change again under the same name, here or anywhere: it takes effect if it has not yet, and the answer
+is that of the first time. Or settle it: then it is told what became of it, and nothing that is still under way
+changes that.
 
 A session remembers 1024 numbers; checkpoint it to go on. It expires when it is silent for its time to live.`
 
