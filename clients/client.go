@@ -182,20 +182,7 @@ func (c *Client) Start(ctx context.Context, request Request) *Future {
 
 func (c *Client) start(ctx context.Context, request Request, kind wire.RequestKind) *Future {
 	f := &Future{client: c, ctx: ctx, request: request, kind: kind}
-	switch {
-	case kind != wire.RequestCommand:
-	case request.ReadOnly:
-		f.kind = wire.RequestRead
-	default:
-		if err := f.takeName(); err != nil {
-			if request.Done == nil {
-				f.ready = make(chan struct{})
-			}
-			f.refuse(err)
-			return f
-		}
-	}
-	f.begin()
+	f.start()
 	return f
 }
 

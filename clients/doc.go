@@ -23,6 +23,8 @@
 // and a compare by version says that nothing at all has happened to the key since. What that costs for keys
 // that are deleted and never used again, Client.Forget gives back.
 //
+// Batch sends independent operations together; Txn makes several one.
+//
 // Keys have up to 4 KiB, values 256 KiB, transactions 128 conditions and 128 operations in each branch. What
 // one operation answers is bounded by 512 KiB; ranges beyond it come in pages.
 //
@@ -32,17 +34,41 @@
 // there is none; WithTimeout). An operation that returns no error has been executed by the replica
 // that answered, and is durable at a quorum; operations on a key are linearizable.
 //
+// What may change the state takes effect once. The client opens a session at the cluster with its first write,
+// which takes one round trip more for that, and numbers its requests. When an answer is lost, or a replica does not
+// answer, it sends a copy to another; the cluster carries out the first copy and answers the others alike. It
+// goes on so until the deadline.
+//
 // An error says what became of the effect, which decides whether the caller may try again:
 //
 //   - NotApplied: there was none and will be none.
 //   - Applied: it took effect; only the answer is missing.
-//   - Unknown: nobody can tell yet. The connection was lost, or the deadline passed, after the
-//     operation had been sent.
+//   - Unknown: nobody has told in time. Error.Request names the operation, and Client.Outcome finds out what became
+//     of it and sees to it that it stays so; any client may ask, also in another process.
 //
-// The client itself retries, with jittered back-off and on another replica if need be, until the
-// deadline: operations it never sent; operations refused as retryable and not applied (an
-// overloaded, starting or draining replica); and operations that only read, whatever happened. It
-// never repeats an operation that may have taken effect.
+// A client that the cluster does not hear for WithSessionTTL loses its session, and what was under way in
+// it ends as ErrSessionExpired, unless it is certain to have had no effect. The client tells that it lives by itself.
+// The next write opens another session.
+//
+// Named writes cost: a record on disk until the next checkpoint, and at saturation, with small values, nearly twice the
+// CPU of unnamed ones. WithoutSession leaves them unnamed: then the client retries only operations it never sent, or
+// that were refused as retryable and not applied, and never repeats an operation that may have taken effect.
+//
+// # Consistency of reads
+//
+// Linearizable, the default, shows all that was answered anywhere before the read began. Get takes one round
+// trip from its replica to the nearest majority, neither disk nor instance, and waits only for writes of the key that
+// are under way; Range and transactions that read are commands.
+//
+// Session shows all that this client has written and read, in a round trip to its replica: after a move to another
+// replica it waits until that has caught up. Client.Token names what the client has seen; as an option of a read, or by
+// Client.Observe, it makes another client see as much.
+//
+// Stale shows what the nearest replica has, a learner perhaps. Reply.Age and Result.Age tell how old that may be: all
+// that was answered before then is shown. A replica finds that out as long as it is asked for stale reads, so the first
+// answer cannot tell; a learner never can.
+//
+// None of them reads what is not decided, or will be undone.
 //
 // # The nearest replica
 //
@@ -50,8 +76,8 @@
 // leaves a replica that is well only for one that was clearly nearer for several probes in a row
 // (Policy), so it does not swing between equals. It leaves at once a replica that closed the
 // connection, asked its clients to leave, leaves a probe unanswered, or answers probes but carries
-// nothing out, as one does that is cut off from a quorum. Operations that were sent there and may
-// change the state stay there: their answer may still come. All of them are probed on, and taken
+// nothing out, as one does that is cut off from a quorum. Operations that were sent there go
+// elsewhere too, if copies do no harm. All of them are probed on, and taken
 // back under the same rules when they are well again.
 //
 // # Members come and go
@@ -65,15 +91,17 @@
 // # Threads
 //
 // All methods are safe for concurrent use. A client runs two goroutines of its own per replica,
-// and one more that keeps time. Operations of all callers share one stream per replica
-// and go out in batches that grow with the load. Start blocks while WithInFlight operations are
-// open, and this is the only back-pressure: nothing is queued beyond it. Close ends all goroutines.
+// one more that keeps time, and one that looks after its session. Operations of all callers share one
+// stream per replica and go out in batches that grow with the load. Start blocks while WithInFlight
+// operations are open, and this is the only back-pressure: nothing is queued beyond it. Close ends all
+// goroutines.
+//
+// # Hooks
+//
+// WithObserver calls a function at the begin and the end of each operation; a tracer or a meter is some ten
+// lines. Nothing is logged unless WithLogger is given.
 //
 // # What is absent
 //
-// Sessions, and with them exactly-once retries, are not there yet: so unknown outcomes are
-// reported and left to the caller. A compare-and-set by a version other than 0 is safe to
-// repeat: at most one copy finds that version.
-// There are no session, stale or snapshot reads: Get is a command like any other, and learners are
-// asked for nothing.
+// Watches, leases and locks. Reads of many keys at one moment of the past (snapshots).
 package clients

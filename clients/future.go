@@ -72,6 +72,10 @@ type Future struct {
 	reply   Reply
 	err     *Error
 
+	batch    *Batch // with others of which it is sent; nil if alone
+	observed func() // tells the observer of the end; may be nil
+	copies   atomic.Int32
+
 	// Retries. One goroutine at a time has these: whoever moved the operation to queued.
 	attempts  int
 	avoid     epaxos.ReplicaID
@@ -109,6 +113,9 @@ func (f *Future) RequestID() RequestID {
 
 // takeName takes the name that the caller gives, if any.
 func (f *Future) takeName() *Error {
+	if f.kind != wire.RequestCommand {
+		return nil
+	}
 	if given, ok := f.ctx.Value(nameKey{}).(*name); ok && f.request.ID.IsZero() {
 		if given.used.Swap(true) {
 			return f.failure(stateQueued, CodeInvalid,
@@ -131,11 +138,19 @@ func (f *Future) once() bool {
 // repeats reports whether copies of the operation do no harm.
 func (f *Future) repeats() bool { return f.request.ReadOnly || f.id.Load() != nil }
 
-// begin admits the operation and hands it to a replica.
-func (f *Future) begin() {
+// start admits the operation and hands it to a replica.
+func (f *Future) start() {
 	c := f.client
 	if f.request.Done == nil {
 		f.ready = make(chan struct{})
+	}
+	if f.kind == wire.RequestCommand && f.request.ReadOnly {
+		f.kind = wire.RequestRead
+	}
+	f.observe()
+	if err := f.takeName(); err != nil {
+		f.refuse(err)
+		return
 	}
 	if err := f.admit(); err != nil {
 		f.refuse(err)
@@ -146,6 +161,10 @@ func (f *Future) begin() {
 	}
 	if !c.named(f) {
 		c.putAside(f)
+		return
+	}
+	if f.batch != nil {
+		f.batch.held = append(f.batch.held, f)
 		return
 	}
 	chosen := f.request.Replica != 0 || f.request.Consistency == Stale
@@ -180,6 +199,9 @@ func (f *Future) admit() *Error {
 		return nil
 	default:
 	}
+	if f.batch != nil {
+		f.batch.flush() // what it holds has slots that others wait for
+	}
 	timer := time.NewTimer(deadline.Sub(now))
 	defer timer.Stop()
 	select {
@@ -207,6 +229,9 @@ func (f *Future) refuse(err *Error) {
 }
 
 func (f *Future) deliver() {
+	if f.observed != nil {
+		f.observed()
+	}
 	switch {
 	case f.request.Done == nil:
 		close(f.ready)

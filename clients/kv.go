@@ -135,9 +135,15 @@ func (c *Client) execute(
 	if err != nil {
 		return wire.Result{}, Reply{}, err
 	}
+	result, err := decodeResult(&reply)
+	return result, reply, err
+}
+
+// decodeResult reads the answer of the key-value machine. The error is also that of the machine.
+func decodeResult(reply *Reply) (wire.Result, error) {
 	result, err := wire.DecodeResult(reply.Result)
 	if err != nil {
-		return wire.Result{}, Reply{}, &Error{
+		return wire.Result{}, &Error{
 			Code: CodeProtocol, Outcome: Applied, Replica: reply.Replica,
 			Detail: "the result cannot be read: does the cluster run the key-value machine? " + err.Error(),
 			causes: []error{err},
@@ -151,12 +157,12 @@ func (c *Client) execute(
 		cause = ErrLimit
 	}
 	if cause != nil {
-		return wire.Result{}, Reply{}, &Error{
+		return wire.Result{}, &Error{
 			Code: CodeInvalid, Outcome: NotApplied, Replica: reply.Replica,
 			Detail: cause.Error(), causes: []error{cause},
 		}
 	}
-	return result, reply, nil
+	return result, nil
 }
 
 // ErrLimit matches the errors of requests that nothing was done for, because a value would have become longer

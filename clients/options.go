@@ -38,6 +38,7 @@ type options struct {
 	inFlight   int
 	timeout    time.Duration
 	sessionTTL time.Duration // 0: no session
+	observer   Observer
 	log        *slog.Logger
 }
 

@@ -93,7 +93,7 @@ func (c *Client) operate(ctx context.Context, id SessionID, op *wire.SessionOp) 
 		client: c, ctx: ctx, request: Request{Payload: wire.AppendSessionOp(nil, op)}, kind: wire.RequestSession,
 	}
 	f.id.Store(&RequestID{Session: id})
-	f.begin()
+	f.start()
 	reply, err := f.Wait()
 	if err != nil {
 		return f, wire.SessionResult{}, err

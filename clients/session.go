@@ -73,16 +73,18 @@ const (
 	probeSent
 )
 
-// enqueue hands over a queued operation; false if the session is dead.
-func (s *session) enqueue(f *Future) bool {
+// enqueue hands over queued operations, which go out together; false if the session is dead.
+func (s *session) enqueue(futures ...*Future) bool {
 	s.mu.Lock()
 	if s.dead {
 		s.mu.Unlock()
 		return false
 	}
-	s.queue = append(s.queue, f)
-	if s.earliest.IsZero() || f.deadline.Before(s.earliest) {
-		s.earliest = f.deadline
+	s.queue = append(s.queue, futures...)
+	for _, f := range futures {
+		if s.earliest.IsZero() || f.deadline.Before(s.earliest) {
+			s.earliest = f.deadline
+		}
 	}
 	s.mu.Unlock()
 	s.signal()
@@ -171,6 +173,7 @@ func (s *session) take(batch []sending) ([]sending, bool) {
 		if !f.state.CompareAndSwap(stateQueued, stateSent) {
 			continue
 		}
+		f.copies.Add(1)
 		s.lastID++
 		s.open[s.lastID] = f
 		batch = append(batch, sending{id: s.lastID, future: f})

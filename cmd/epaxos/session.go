@@ -12,16 +12,18 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-const sessionHelp = `A session makes changes take effect once, however often they are sent. Open one, and give each change a number of
-its own, from 1 on, as --request SESSION/NUMBER. After exit code 3, or a crash of the script, send the change again under the
-same name, here or anywhere: it takes effect if it has not yet, and the answer is that of the first time. Or settle it: then it
-is told what became of it, and nothing that is still under way changes it.
+const sessionHelp = `A session makes changes take effect once, however often they are sent. Open one, and give each
+change a number of its own, from 1 on, as --request SESSION/NUMBER. After exit code 3, or a crash of the script,
+send the change again under the same name, here or anywhere: it takes effect if it has not yet, and the answer
+is that of the first time. Or settle it: then it is told what became of it, and nothing that is still under way
+changes that.
 
 A session remembers 1024 numbers; checkpoint it to go on. It expires when it is silent for its time to live.`
 
 func sessionCommand(sh *shell) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "session", Short: "Make changes take effect once, through any failure", Long: sessionHelp, GroupID: groupData,
+		Use: "session", Short: "Make changes take effect once, through any failure",
+		Long: sessionHelp, GroupID: groupData,
 		Example: "  S=$(epaxos session open -o raw)\n" +
 			"  until epaxos incr visits --request $S/1; do sleep 1; done\n" +
 			"  epaxos session settle $S/1\n" +
@@ -103,7 +105,8 @@ func sessionClose(sh *shell) *cobra.Command {
 
 func sessionCheckpoint(sh *shell) *cobra.Command {
 	return sessionAct(sh, &cobra.Command{
-		Use: "checkpoint SESSION NUMBER", Short: "Let a session forget the requests below a number", Args: cobra.ExactArgs(2),
+		Use: "checkpoint SESSION NUMBER", Short: "Let a session forget the requests below a number",
+		Args: cobra.ExactArgs(2),
 	}, func(ctx context.Context, c *connection, client *clients.Client, args []string) error {
 		number, err := strconv.ParseUint(args[1], 10, 64)
 		if err != nil {
@@ -128,7 +131,8 @@ func (c *connection) changeSession(text, state string, change func(clients.Sessi
 
 func sessionSettle(sh *shell) *cobra.Command {
 	return sessionAct(sh, &cobra.Command{
-		Use: "settle SESSION/NUMBER", Short: "Find out what became of a request, and let it not change", Args: cobra.ExactArgs(1),
+		Use: "settle SESSION/NUMBER", Short: "Find out what became of a request, for good",
+		Args: cobra.ExactArgs(1),
 	}, settle)
 }
 

@@ -18,11 +18,55 @@ import (
 // flight at each replica.
 func BenchmarkCluster(b *testing.B) {
 	for _, replicas := range []int{3, 5} {
-		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) { benchmarkCluster(b, replicas, 128) })
+		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
+			benchmarkCluster(b, replicas, 128, put, clients.WithoutSession())
+		})
 	}
 }
 
-func benchmarkCluster(b *testing.B, replicas, inFlight int) {
+// BenchmarkWays compares, in the same manner, what writes with and without a name cost, and reads of one key by each
+// consistency and as commands.
+func BenchmarkWays(b *testing.B) {
+	for _, replicas := range []int{3, 5} {
+		for _, way := range []struct {
+			name    string
+			make    func(key, value []byte) clients.Request
+			options []clients.Option
+		}{
+			{"put/once", put, nil},
+			{"put/unnamed", put, []clients.Option{clients.WithoutSession()}},
+			{"get/command", getByCommand, []clients.Option{clients.WithoutSession()}},
+			{"get/linearizable", get(clients.Linearizable), nil},
+			{"get/session", get(clients.Session), nil},
+			{"get/stale", get(clients.Stale), nil},
+		} {
+			b.Run(fmt.Sprintf("replicas=%d/%s", replicas, way.name), func(b *testing.B) {
+				benchmarkCluster(b, replicas, 128, way.make, way.options...)
+			})
+		}
+	}
+}
+
+func put(key, value []byte) clients.Request {
+	return clients.Request{Payload: wire.AppendOp(nil, &wire.Op{Kind: wire.OpPut, Key: key, Value: value})}
+}
+
+// getByCommand does not tell that it only reads.
+func getByCommand(key, _ []byte) clients.Request {
+	return clients.Request{Payload: wire.AppendOp(nil, &wire.Op{Kind: wire.OpGet, Key: key})}
+}
+
+func get(consistency clients.Consistency) func(key, value []byte) clients.Request {
+	return func(key, value []byte) clients.Request {
+		request := getByCommand(key, value)
+		request.ReadOnly, request.Consistency = true, consistency
+		return request
+	}
+}
+
+func benchmarkCluster(
+	b *testing.B, replicas, inFlight int, op func(key, value []byte) clients.Request, options ...clients.Option,
+) {
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	c, err := newCluster(&Options{Replicas: replicas, RTT: RTTNone, Out: io.Discard}, nil)
@@ -35,7 +79,7 @@ func benchmarkCluster(b *testing.B, replicas, inFlight int) {
 	}
 	programs := make([]*clients.Client, replicas)
 	for i := range programs {
-		if programs[i], err = c.dial(ctx, i, inFlight); err != nil {
+		if programs[i], err = c.dial(ctx, i, inFlight, options...); err != nil {
 			b.Fatal(err)
 		}
 		defer programs[i].Close() //nolint:errcheck // likewise
@@ -49,7 +93,7 @@ func benchmarkCluster(b *testing.B, replicas, inFlight int) {
 	before := cpuTime()
 	var wg sync.WaitGroup
 	for i, program := range programs {
-		wg.Go(func() { pump(program, i, inFlight, &left, &failed) })
+		wg.Go(func() { pump(program, pumping{id: i, inFlight: inFlight, op: op}, &left, &failed) })
 	}
 	wg.Wait()
 	b.StopTimer()
@@ -60,8 +104,15 @@ func benchmarkCluster(b *testing.B, replicas, inFlight int) {
 	}
 }
 
-// pump keeps a number of puts in flight until none are left.
-func pump(program *clients.Client, id, inFlight int, left, failed *atomic.Int64) {
+// pumping says which operations, and how many at a time.
+type pumping struct {
+	id, inFlight int
+	op           func(key, value []byte) clients.Request
+}
+
+// pump keeps a number of operations in flight until none are left.
+func pump(program *clients.Client, p pumping, left, failed *atomic.Int64) {
+	id, inFlight := p.id, p.inFlight
 	slots := make(chan struct{}, inFlight)
 	done := func(_ clients.Reply, err error) {
 		if err != nil {
@@ -73,8 +124,9 @@ func pump(program *clients.Client, id, inFlight int, left, failed *atomic.Int64)
 	// Twice as many keys as operations in flight, so that none meets its predecessor on a key.
 	for i := 0; left.Add(-1) >= 0; i++ {
 		slots <- struct{}{}
-		op := wire.Op{Kind: wire.OpPut, Key: fmt.Appendf(nil, "client %d key %d", id, i%(2*inFlight)), Value: value}
-		program.Start(context.Background(), clients.Request{Payload: wire.AppendOp(nil, &op), Done: done})
+		request := p.op(fmt.Appendf(nil, "client %d key %d", id, i%(2*inFlight)), value)
+		request.Done = done
+		program.Start(context.Background(), request)
 	}
 	for range inFlight {
 		slots <- struct{}{}

@@ -134,7 +134,7 @@ func (c *cluster) region(i int) string {
 }
 
 // dial starts the client program of region i. Its own replica is the one it meets first.
-func (c *cluster) dial(ctx context.Context, i, inFlight int) (*clients.Client, error) {
+func (c *cluster) dial(ctx context.Context, i, inFlight int, more ...clients.Option) (*clients.Client, error) {
 	options := []clients.Option{
 		clients.WithTLS(c.access.TLS), clients.WithCluster(c.access.Cluster), clients.WithName(c.region(i)),
 		clients.WithTimeout(operationTimeout), clients.WithInFlight(max(inFlight, 16)),
@@ -148,7 +148,7 @@ func (c *cluster) dial(ctx context.Context, i, inFlight int) (*clients.Client, e
 		// a loaded machine would make the regions flock together.
 		options = append(options, clients.WithPolicy(clients.Policy{Margin: time.Second}))
 	}
-	client, err := clients.Dial(ctx, c.layout.Addrs[i:i+1], options...)
+	client, err := clients.Dial(ctx, c.layout.Addrs[i:i+1], append(options, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect the clients of %s: %w", c.region(i), err)
 	}

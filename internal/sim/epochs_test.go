@@ -251,3 +251,26 @@ func TestOneTwoThreeAndBack(t *testing.T) {
 		t.Errorf("%d members after %d epochs", n, s.report.Epochs)
 	}
 }
+
+// TestRemovedTellsTheEnd (M7, M9): a voter that missed the end of its epoch knows one other replica, which was removed
+// by it. After a restart of all nobody of the next epoch knows that one, so nobody greets it.
+func TestRemovedTellsTheEnd(t *testing.T) {
+	s := newEpochs(t, 3)
+	s.reconfigure(t, 0, without(2))
+	s.until(t, "two are in epoch 2", s.inEpoch(2, 0, 1))
+	s.reconfigure(t, 1, func(m *wire.Members) { without(1)(m); s.admit(m, &m.Voters) })
+	s.lost = func(from, to int, m epaxos.Message) bool {
+		return from == 1 && to == 0 && typeOf(m) == typeCommit || typeOf(m) == typeEnded
+	}
+	s.until(t, "the new one has begun", s.inEpoch(3, 1, 3))
+	if s.check.epochs[0] != 2 {
+		t.Fatalf("epochs %v", s.check.epochs)
+	}
+	for _, i := range []int{0, 1, 3} {
+		s.crash(i, death{back: 50 * time.Millisecond})
+	}
+	s.runUntil(s.now + time.Second)
+	s.lost = func(int, int, epaxos.Message) bool { return false }
+	s.until(t, "all are in epoch 3", s.inEpoch(3, 0, 3))
+	s.finish(t)
+}
