@@ -68,13 +68,20 @@ func (p *planner) epochs() {
 // lieInWait lets faults hear of the moments at which they may strike a host.
 func (w *world) lieInWait(i int) {
 	h := w.hosts[i]
-	h.disk.ambush = func(at moment) bool {
+	h.disk.ambush = func(at moment) error {
 		for _, t := range w.ambushes {
 			if w.faults && h.dying == nil && t.ambushes(h, i, at) && w.pounces(t, true) {
 				h.dying, t.struck = t, t.struck|1<<i
 			}
 		}
-		return h.dying != nil
+		switch {
+		case h.dying == nil:
+			return nil
+		case h.dying.Level*4 < 1:
+			return errDisk
+		default:
+			return errCrash
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ type disk struct {
 	spoiled bool                // the next save meets a fault
 	saves   int                 // that were synced
 	synced  func(storage.Batch) // hears of every durable batch
-	ambush  func(moment) bool   // reports whether the replica dies now; nil is never
+	ambush  func(moment) error  // how the replica dies now, or nil
 }
 
 // moment is one of the steps between two epochs.
@@ -33,8 +33,13 @@ const (
 	moments
 )
 
-// dies asks whether the replica dies at a moment.
-func (d *disk) dies(at moment) bool { return d.ambush != nil && d.ambush(at) }
+// dies asks whether the replica dies at a moment, and how.
+func (d *disk) dies(at moment) error {
+	if d.ambush == nil {
+		return nil
+	}
+	return d.ambush(at)
+}
 
 func newDisk(m *storage.Memory) *disk { return &disk{memory: m} }
 
@@ -52,14 +57,18 @@ func (d *disk) Save(batch storage.Batch) error {
 		return errDisk // and would take the next batch, so that only the node's own refusal stops it
 	}
 	switches := saysMembers(&batch)
-	if switches && d.dies(beforeSwitch) {
-		return errCrash
+	if switches {
+		if err := d.dies(beforeSwitch); err != nil {
+			return err
+		}
 	}
 	if err := d.memory.Begin(batch); err != nil {
 		return err
 	}
-	if switches && d.dies(withinSwitch) {
-		return errCrash
+	if switches {
+		if err := d.dies(withinSwitch); err != nil {
+			return err
+		}
 	}
 	if spoiled && d.next == CrashUnsynced {
 		return errCrash
@@ -72,24 +81,21 @@ func (d *disk) Save(batch storage.Batch) error {
 	}
 	d.saves++
 	d.synced(batch)
-	if switches && d.dies(behindSwitch) {
-		return errCrash
+	if switches {
+		return d.dies(behindSwitch)
 	}
 	return nil
 }
 
 // Stage implements node.Store.
 func (d *disk) Stage(writes []storage.Write, note []byte) error {
-	if d.dies(beforeStage) {
-		return errCrash
+	if err := d.dies(beforeStage); err != nil {
+		return err
 	}
 	if err := d.memory.Stage(writes, note); err != nil {
 		return err
 	}
-	if d.dies(behindStage) {
-		return errCrash
-	}
-	return nil
+	return d.dies(behindStage)
 }
 
 // Staged implements node.Store.

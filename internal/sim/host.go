@@ -153,7 +153,7 @@ func (w *world) refused(i int, err error) bool {
 		return false
 	case err == nil:
 		w.violated("integrity", "r%d starts on a log with a changed group", id)
-	case h.dying != nil && errors.Is(err, errCrash):
+	case h.dying != nil && (errors.Is(err, errCrash) || errors.Is(err, errDisk)):
 		w.stopped(i, err)
 	case h.flipped != nil && errors.Is(err, storage.ErrDamaged):
 		h.node, h.core = nil, nil
