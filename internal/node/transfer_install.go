@@ -204,7 +204,7 @@ func (n *Node) enter(members wire.Members, votes bool, answers []Answer) ([]Answ
 	n.state = execution.NewState(n.config.Store)
 	n.pending, n.former = epaxos.Ready{}, former{}
 	n.unsaved = unsaved{spare: n.unsaved.spare}
-	n.hasState, n.held = true, votes
+	n.hasState, n.held, n.receiver.moved = true, votes, n.now
 	if err := n.begin(members); err != nil {
 		n.fault = fmt.Errorf("begin epoch %d: %w", members.Epoch, err)
 		return answers, n.fault

@@ -100,9 +100,12 @@ func (n *Node) settleReceiver() {
 // watchProgress notes when something was last executed of an epoch that is over elsewhere.
 func (n *Node) watchProgress() {
 	r := &n.receiver
-	if n.role != Voter || n.ahead <= n.members.Epoch {
+	switch {
+	case n.ahead <= n.members.Epoch || n.role != Voter && n.role != Learner:
 		r.executed, r.moved = 0, n.now
 		return
+	case n.role == Learner:
+		return // it moves with whom it follows
 	}
 	sum := epaxos.Slot(1)
 	for _, slot := range n.orderer.Executed() {
@@ -197,7 +200,8 @@ func (n *Node) pickSource() *peer {
 		if !p.suspected {
 			w += 4
 		}
-		if n.follows(p) {
+		late := n.role == Learner && n.ahead > n.members.Epoch && n.now-r.moved >= decisionsPatience
+		if !late && n.follows(p) || late && p.epoch > n.members.Epoch { // whom it follows may never hear of the end
 			w += 2
 		}
 		if p.Replica == r.avoid {

@@ -316,3 +316,23 @@ func TestReadMeetsTheEnd(t *testing.T) {
 	s.until(t, "the read is answered", func() bool { return r.known })
 	s.finish(t)
 }
+
+// TestLearnerLeavesWhoStaysBehind (M11): whom a learner follows was removed and never hears of it. Others do tell the
+// learner that they are beyond it.
+func TestLearnerLeavesWhoStaysBehind(t *testing.T) {
+	s := newEpochs(t, 3)
+	s.reconfigure(t, 1, func(m *wire.Members) { s.admit(m, &m.Learners) })
+	s.until(t, "the learner has begun", s.inEpoch(2, 0, 1, 2, 3))
+	for _, other := range []int{1, 2} {
+		s.weather = append(s.weather, &trouble{Fault: Fault{Kind: CutBothWays, A: 0, B: other}})
+	}
+	s.lost = func(from, _ int, m epaxos.Message) bool { return from != 0 && typeOf(m) == typeStateChunk }
+	s.reconfigure(t, 1, without(0))
+	s.until(t, "two have gone on", s.inEpoch(3, 1, 2))
+	s.reconfigure(t, 2, func(*wire.Members) {})
+	s.until(t, "and once more", s.inEpoch(4, 1, 2))
+	s.until(t, "the learner follows who is behind", func() bool { return s.hosts[3].node.Status().Transfer.Rounds > 2 })
+	s.lost = func(int, int, epaxos.Message) bool { return false }
+	s.until(t, "the learner has left it", s.inEpoch(4, 3))
+	s.finish(t)
+}
