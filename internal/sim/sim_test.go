@@ -205,11 +205,15 @@ func TestFailedBefore(t *testing.T) {
 		if number == "#" || number == "" {
 			continue
 		}
+		number, many := strings.CutSuffix(number, "e")
 		failed, err := strconv.ParseUint(number, 10, 64)
 		if err != nil || story == "" {
 			t.Fatalf("testdata/seeds.txt: %q is not a seed and its story", lines.Text())
 		}
 		options := sim.Options{Seed: failed}
+		if many {
+			options.Epochs = sim.EpochsMany
+		}
 		if report, err := sim.Run(options); err != nil {
 			t.Errorf("%s: %s", story, sim.Explain(options, report, err, false))
 		}
