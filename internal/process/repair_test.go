@@ -6,10 +6,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/process/cluster"
 	"github.com/264bc8cf/epaxos/internal/process/traffic"
 	"github.com/264bc8cf/epaxos/internal/process/validate"
 )
+
+// awaitGroups waits until a replica takes part and has saved more groups than that. It returns how many it has.
+func awaitGroups(ctx context.Context, c *cluster.Cluster, id epaxos.ReplicaID, above uint64) (uint64, error) {
+	for {
+		all, err := c.Status(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for i := range all {
+			if s := &all[i].Status; all[i].Replica == id && all[i].Reachable && s.Admitted && s.Groups > above {
+				return s.Groups, nil
+			}
+		}
+		if !cluster.Sleep(ctx) {
+			return 0, context.Cause(ctx)
+		}
+	}
+}
 
 // TestRepair gives a replica an old copy of its disk: its peers tell it, from then on it refuses its directory
 // whatever is in it, and one command puts a new replica in its place, all under load.
@@ -42,8 +61,11 @@ func TestRepair(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("the victim ended with %d", code)
 	}
-	must(victim.CopyData("old"), victim.Start(ctx), load.Await(ctx, 200), victim.Kill(),
-		victim.CopyData("sound"), victim.Restore("old"))
+	must(victim.CopyData("old"), victim.Start(ctx))
+	began, err := awaitGroups(ctx, c, 3, 0)
+	must(err)
+	_, err = awaitGroups(ctx, c, 3, began+20) // it has voted: without that the copy would lack nothing
+	must(err, victim.Kill(), victim.CopyData("sound"), victim.Restore("old"))
 	refuses := func(says string) {
 		t.Helper()
 		before, err := victim.Log()
