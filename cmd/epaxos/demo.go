@@ -30,17 +30,23 @@ Round trips (--rtt) are those of wan3, wan5 or wan7 (VA CA OR JP EU SP SG, measu
 Amazon's cloud; as many sites as replicas), those of a file {"sites": ["A", …], "rtt_ms": [[0, 80, …], …]},
 or "none" for bare sockets, which is the setting for throughput.
 
+With --commands the run lasts as long as those take. Ten times on the way it prints what the cluster needs to
+remember them: memory in use after a collection, the largest data directory, the longest log.
+
 The exit code is 1 if an operation failed away from a killed replica, or if what --verify asks for was not
 proved.`,
 		Example: "  epaxos demo\n" +
 			"  epaxos demo --replicas 3 --duration 5s --verify\n" +
 			"  epaxos demo --conflict 30 --kill 2@5s --json report.json\n" +
-			"  epaxos demo --rtt none --writes 100 --clients 100",
+			"  epaxos demo --rtt none --writes 100 --clients 100\n" +
+			"  epaxos demo --replicas 3 --rtt none --writes 100 --clients 200 --commands 5000000 --progress-json",
 		Args: cobra.NoArgs, GroupID: groupCluster,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.Replicas, "replicas", demo.ReplicasDefault, "number of replicas: 3, 5 or 7")
 	flags.DurationVar(&o.Duration, "duration", demo.DurationDefault, "length of the measured window")
+	flags.IntVar(&o.Commands, "commands", 0, "run until so many operations were begun, instead of for a time")
+	flags.BoolVar(&o.ProgressJSON, "progress-json", false, "with --commands, lines of progress as JSON")
 	flags.IntVar(&o.Clients, "clients", demo.ClientsDefault, "clients in each region")
 	flags.Float64Var(&o.Conflict, "conflict", 0, "percent of operations on one key shared by all regions")
 	flags.Float64Var(&o.Writes, "writes", demo.WritesDefault, "percent of operations that are puts; the others are gets")

@@ -418,3 +418,42 @@ func TestRunFails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRunByCommands: as many as were asked for, with ten lines on what that takes.
+func TestRunByCommands(t *testing.T) {
+	var out bytes.Buffer
+	o := Options{
+		Replicas: 3, Duration: DurationDefault, Commands: 2000, Clients: 20, Writes: 100, RTT: RTTNone, Seed: 1,
+		ProgressJSON: true, Out: &out,
+	}
+	report, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err, out.String())
+	}
+	if report.TotalOps > o.Commands || report.Settings.DurationMS == millis(DurationDefault) {
+		t.Errorf("%d operations in the window of %v ms", report.TotalOps, report.Settings.DurationMS)
+	}
+	var last footprint
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "{") {
+			if err := json.Unmarshal([]byte(line), &last); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if last.Commands != int64(o.Commands) || last.HeapBytes == 0 || last.DiskBytes == 0 {
+		t.Errorf("the last line: %+v in\n%s", last, out.String())
+	}
+}
+
+// TestMeterForgets: a long run keeps a share of the latencies, and counts all.
+func TestMeterForgets(t *testing.T) {
+	m := newMeter(window{end: 1 << 40})
+	const n = 3 * latenciesMax
+	for i := range n {
+		m.end(0, time.Duration(i%1000), true)
+	}
+	if got := m.close(); got.operations != n || got.p50 < 480 || got.p50 > 520 || len(m.latencies) >= latenciesMax {
+		t.Errorf("%+v of %d latencies", got, len(m.latencies))
+	}
+}

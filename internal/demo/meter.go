@@ -15,13 +15,17 @@ type meter struct {
 	window window
 
 	mu        sync.Mutex
-	latencies []time.Duration // of the operations that began in the window and were answered
-	errors    int             // operations that began in the window and were not
+	latencies []time.Duration // of operations that began in the window and were answered: each, or every stride-th
+	stride    int
+	answered  int // operations that began in the window and were answered
+	errors    int // and were not
 	gaps      gaps
 	shown     int // latencies that an earlier progress line was about
 }
 
-func newMeter(w window) *meter { return &meter{window: w, gaps: gaps{last: w.start, began: w.start}} }
+func newMeter(w window) *meter {
+	return &meter{window: w, stride: 1, gaps: gaps{last: w.start, began: w.start}}
+}
 
 // end notes the end of an operation that was called at call.
 func (m *meter) end(call, now time.Duration, answered bool) {
@@ -33,10 +37,35 @@ func (m *meter) end(call, now time.Duration, answered bool) {
 	switch {
 	case call < m.window.start || call >= m.window.end:
 	case answered:
-		m.latencies = append(m.latencies, now-call)
+		m.keep(now - call)
 	default:
 		m.errors++
 	}
+}
+
+// latenciesMax bounds what a long run remembers.
+const latenciesMax = 1 << 18
+
+// keep remembers a latency. Where there are too many every second one is forgotten, which changes no share of them.
+func (m *meter) keep(latency time.Duration) {
+	if m.answered++; m.answered%m.stride == 0 {
+		m.latencies = append(m.latencies, latency)
+	}
+	if len(m.latencies) < latenciesMax {
+		return
+	}
+	kept := m.latencies[:0]
+	for i := 1; i < len(m.latencies); i += 2 {
+		kept = append(kept, m.latencies[i])
+	}
+	m.latencies, m.stride, m.shown = kept, 2*m.stride, m.shown/2
+}
+
+// finish sets the end of the window, which was not known before.
+func (m *meter) finish(end time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.window.end = end
 }
 
 // recent returns the latencies since the call before.
@@ -61,7 +90,7 @@ func (m *meter) close() measures {
 	slices.Sort(m.latencies)
 	m.gaps.completion(m.window.end)
 	return measures{
-		operations: len(m.latencies), errors: m.errors,
+		operations: m.answered, errors: m.errors,
 		p50: percentile(m.latencies, 50), p99: percentile(m.latencies, 99),
 		maxGap: m.gaps.longest, maxGapAt: m.gaps.began - m.window.start,
 	}

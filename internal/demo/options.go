@@ -33,6 +33,7 @@ const (
 type Options struct {
 	Replicas int           // 3, 5 or 7
 	Duration time.Duration // of the measured window
+	Commands int           // if not 0, the run lasts until so many operations were begun, not for Duration
 	Clients  int           // per region
 	Conflict float64       // percent of the operations that go to one key shared by all regions
 	Writes   float64       // percent of the operations that are puts; the others are gets
@@ -45,6 +46,8 @@ type Options struct {
 	Seed     uint64        // of what the clients draw
 	Version  string        // of the program, for the report
 	Out      io.Writer     // progress and tables
+	// ProgressJSON makes the lines of progress of a run by Commands JSON, one object each.
+	ProgressJSON bool
 }
 
 // Kill is a replica that crashes.
@@ -81,6 +84,12 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%d replicas: take 3, 5 or 7", o.Replicas)
 	case o.Duration < 100*time.Millisecond || o.Duration > durationMax:
 		return fmt.Errorf("duration %v: between 100ms and %v are possible", o.Duration, durationMax)
+	case o.Commands < 0:
+		return fmt.Errorf("%d commands: need a number from 1, or 0 to run for a time", o.Commands)
+	case o.ProgressJSON && o.Commands == 0:
+		return errors.New("progress as JSON: only of a run by commands")
+	case o.Commands > 0 && (o.Kill != nil || o.Verify):
+		return errors.New("a run by commands neither kills nor verifies: it may last long")
 	case o.Clients < 1 || o.Clients > clientsMax:
 		return fmt.Errorf("%d clients per region: between 1 and %d are possible", o.Clients, clientsMax)
 	case !percentage(o.Conflict):

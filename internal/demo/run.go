@@ -38,8 +38,10 @@ type run struct {
 	meters   []*meter          // by region
 	recorder *history.Recorder // nil if nothing is verified
 	window   window
-	before   []server.Status // by replica, when the window began
-	after    []server.Status // when it ended, or when the replica was killed
+
+	allowance *allowance      // of a run by commands, else nil
+	before    []server.Status // by replica, when the window began
+	after     []server.Status // when it ended, or when the replica was killed
 
 	cpuBefore, cpu time.Duration
 	killing        sync.WaitGroup
@@ -134,6 +136,10 @@ func (r *run) introduce() {
 func (r *run) measure(ctx context.Context) error {
 	start := r.clock() + warmUp
 	r.window = window{start: start, end: start + r.options.Duration}
+	if commands := r.options.Commands; commands > 0 {
+		r.window.end, r.allowance = start+durationMax, &allowance{}
+		r.allowance.left.Store(int64(commands))
+	}
 	var loops sync.WaitGroup
 	for i, client := range r.clients {
 		m := newMeter(r.window)
@@ -143,7 +149,12 @@ func (r *run) measure(ctx context.Context) error {
 			loops.Go(func() { l.run(ctx) })
 		}
 	}
-	err := r.watch(ctx)
+	var err error
+	if r.allowance != nil {
+		err = r.watchCommands(ctx, &loops)
+	} else {
+		err = r.watch(ctx)
+	}
 	if err != nil {
 		// Interrupted: nothing that is under way will be reported, so nothing is waited for.
 		for _, client := range r.clients {
@@ -159,13 +170,35 @@ func (r *run) measure(ctx context.Context) error {
 func (r *run) loop(id int, client *clients.Client, m *meter) *loop {
 	return &loop{
 		id: id, client: client, meter: m, recorder: r.recorder, clock: r.clock,
+		start: r.window.start, end: r.window.end, allowance: r.allowance,
 		conflict: r.options.Conflict / 100, writes: r.options.Writes / 100,
 		rand: rand.New(rand.NewPCG(r.options.Seed, uint64(id))), //nolint:gosec // a workload
 	}
 }
 
-// watch accompanies the window: it reads counters at both ends, kills, and prints a line a second.
-func (r *run) watch(ctx context.Context) error {
+// watchCommands accompanies a run by commands. The window is as long as they took.
+func (r *run) watchCommands(ctx context.Context, loops *sync.WaitGroup) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() { loops.Wait(); close(ended) }()
+	r.window.end = r.accompany(ctx, ended)
+	r.options.Duration = r.window.end - r.window.start
+	for _, m := range r.meters {
+		m.finish(r.window.end)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", ctx.Err())
+	}
+	for i, replica := range r.cluster.replicas {
+		r.after[i] = replica.StatusNow()
+	}
+	return r.cluster.fault()
+}
+
+// begin waits for the window and reads the counters.
+func (r *run) begin(ctx context.Context) error {
 	if err := r.sleepUntil(ctx, r.window.start); err != nil {
 		return err
 	}
@@ -174,6 +207,14 @@ func (r *run) watch(ctx context.Context) error {
 	}
 	r.after = make([]server.Status, len(r.before))
 	r.cpuBefore = cpuTime()
+	return nil
+}
+
+// watch accompanies the window: it reads counters at both ends, kills, and prints a line a second.
+func (r *run) watch(ctx context.Context) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
 	if kill := r.options.Kill; kill != nil {
 		r.killing.Go(func() { r.killErr = r.kill(ctx, *kill) })
 	}

@@ -25,21 +25,23 @@ const (
 
 // loop is one client: a closed loop of operations.
 type loop struct {
-	id       int
-	client   *clients.Client
-	meter    *meter
-	recorder *history.Recorder // nil if nothing is recorded
-	clock    func() time.Duration
-	conflict float64 // probabilities
-	writes   float64
-	rand     *rand.Rand
-	sequence uint64
+	id         int
+	client     *clients.Client
+	meter      *meter
+	recorder   *history.Recorder // nil if nothing is recorded
+	clock      func() time.Duration
+	start, end time.Duration // of the window; nothing begins after it
+	*allowance               // nil has no end
+	conflict   float64       // probabilities
+	writes     float64
+	rand       *rand.Rand
+	sequence   uint64
 }
 
 // run sends operations until the window ends or ctx does. An operation that has begun is waited
 // for in either case: its own deadline ends it.
 func (l *loop) run(ctx context.Context) {
-	for ctx.Err() == nil && l.clock() < l.meter.window.end {
+	for ctx.Err() == nil && l.may(l.clock()) {
 		if !l.one() {
 			select {
 			case <-ctx.Done():
@@ -47,6 +49,11 @@ func (l *loop) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// may reports whether another operation begins at this time. Those before the window are on the house.
+func (l *loop) may(now time.Duration) bool {
+	return now < l.start || now < l.end && l.take()
 }
 
 // one carries out an operation; false if it failed.

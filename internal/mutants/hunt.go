@@ -26,6 +26,9 @@ var hunters = map[string]*hunter{
 	"epochs": {folder: "internal/sim", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestSeeds$", "-runs=" + strconv.Itoa(h.runs), "-seed=1", "-epochs=many"}
 	}},
+	"plays": {folder: "internal/sim", arguments: func(h hunt) []string { // schedules on whole nodes, by name
+		return []string{"-test.run=^Test" + h.where + "$"}
+	}},
 	"explore": {folder: "epaxos", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestExplore$", "-explore=" + h.where}
 	}},

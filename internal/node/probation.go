@@ -128,8 +128,11 @@ func (n *Node) judge() {
 			greeted++
 		}
 	}
-	if n.admitted || n.role == Joining || greeted < n.membership.SlowQuorum() {
+	switch {
+	case n.admitted || n.role == Joining:
 		return
+	case n.role != Removed && greeted < n.membership.SlowQuorum():
+		return // one that was removed will never vote, and some may know nobody else who can tell them of the end
 	}
 	n.admitted = true
 	n.tellSuspicions()

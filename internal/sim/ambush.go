@@ -12,7 +12,7 @@ import (
 
 // changeKinds is how often a change is of a kind.
 var changeKinds = [faultKinds]int{
-	AddVoter: 2, AddLearner: 3, Promote: 3, Remove: 3, Replace: 2, Requorum: 2, Race: 4, Row: 3,
+	AddVoter: 2, AddLearner: 3, Promote: 3, Remove: 3, Replace: 2, Requorum: 2, Race: 4, Row: 3, Evict: 2,
 }
 
 func changeBag(wanted func(FaultKind) bool) []FaultKind {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -275,7 +276,10 @@ func (c *checker) lets(host int, batch *storage.Batch) *Violation {
 
 // turnedTo is rule S8: whoever takes part has been greeted by a quorum since it started, of the epoch it was in.
 func (c *checker) turnedTo(host int) {
-	members, _ := c.w.hosts[host].node.Members()
+	members, role := c.w.hosts[host].node.Members()
+	if role == node.Removed {
+		return // it has nothing to vote about
+	}
 	if c.greeted[host] == nil || !c.w.hosts[host].node.Admitted() {
 		return
 	}

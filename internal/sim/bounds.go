@@ -79,9 +79,11 @@ func modesOf(command *epaxos.Command) map[pointKey]epaxos.Mode {
 	keys := map[pointKey]epaxos.Mode{}
 	for i := range command.Footprint {
 		a := &command.Footprint[i]
-		if key := (pointKey{a.Space, a.Key}); !isWide(a) && a.Mode != epaxos.Read && keys[key] != epaxos.Write {
-			keys[key] = a.Mode
+		key := pointKey{a.Space, a.Key}
+		if isWide(a) || a.Mode == epaxos.Read || a.Space == epaxos.SpaceSession || keys[key] == epaxos.Write {
+			continue // what a request touches of its session has no window
 		}
+		keys[key] = a.Mode
 	}
 	return keys
 }

@@ -33,7 +33,7 @@ type change struct {
 // change begins what a fault says.
 func (w *world) change(t *trouble) {
 	r := stream(w.options.Seed, streamEpochs, 2+t.index<<4)
-	bag := changeBag(func(kind FaultKind) bool { return kind != Race && kind != Row })
+	bag := changeBag(func(kind FaultKind) bool { return kind < Race })
 	wishes := 0
 	one := func(after time.Duration, kind FaultKind) {
 		wishes++
@@ -53,6 +53,8 @@ func (w *world) change(t *trouble) {
 			one(at, draw())
 			at += between(r, trip/2, 6*trip)
 		}
+	case Evict:
+		one(between(r, 0, t.For/2), Evict)
 	default:
 		one(0, t.Kind)
 	}
@@ -67,7 +69,7 @@ func (w *world) propose(s *wish) {
 	later := between(s.rand, 20*time.Millisecond, 400*time.Millisecond)
 	var hosts []int
 	for i := range w.hosts {
-		if w.ready(i) && w.hosts[i].votes() && w.hosts[i].node.Admitted() {
+		if w.ready(i) && w.hosts[i].votes() && w.hosts[i].node.Admitted() && (s.kind != Evict || i != s.t.A) {
 			hosts = append(hosts, i)
 		}
 	}
@@ -168,6 +170,9 @@ func (w *world) successor(s *wish, i int) *wire.Members {
 		possible = promote(&next, s.rand)
 	case Remove:
 		w.dismiss(&next, i, s.rand)
+	case Evict:
+		next.Voters = slices.DeleteFunc(next.Voters, func(m wire.Member) bool { return hostOf(m.Replica) == s.t.A })
+		possible = len(next.Voters) < len(base.Voters)
 	case Replace:
 		possible = w.admit(&next, &next.Voters)
 		w.dismiss(&next, i, s.rand)
@@ -350,4 +355,51 @@ func (w *world) unfinishedElsewhere() string {
 		}
 	}
 	return ""
+}
+
+// removedLinger is how long a replica stays that was removed, as the server has it.
+const removedLinger = 3 * time.Second
+
+// leaves has a replica that was removed go for good once the others can do without it (rule M12); some stay. It also
+// stays as long as somebody else who is still to come knows nobody but those who go: that one could not be helped.
+func (w *world) leaves(i int) bool {
+	h := w.hosts[i]
+	if h.role() != node.Removed {
+		h.removed = 0
+		return false
+	}
+	if h.removed == 0 {
+		h.removed = w.now
+	}
+	if (w.options.Seed>>i)&1 == 0 || w.now-h.removed < removedLinger || !h.node.Dispensable() || w.isLastHope(i) {
+		return false
+	}
+	w.report.Left++
+	w.crash(i, death{back: -1})
+	w.bury(i, "it was removed")
+	return true
+}
+
+// isLastHope reports whether some voter of the newest epoch that has not begun it knows this host, and no other
+// that has.
+func (w *world) isLastHope(host int) bool {
+	newest := w.check.newest().members
+	for _, id := range newest.Voters {
+		i := hostOf(id)
+		h := w.hosts[i]
+		if h.gone || w.check.epochs[i] == newest.Epoch {
+			continue
+		}
+		known := h.told
+		if b := w.check.book(w.check.epochs[i]); b != nil {
+			known = b.record
+		}
+		if !slices.ContainsFunc(known.All(), func(m wire.Member) bool {
+			j := hostOf(m.Replica)
+			return j != host && j != i && !w.hosts[j].gone && w.check.epochs[j] == newest.Epoch && w.check.votes(j, newest.Epoch)
+		}) {
+			return true
+		}
+	}
+	return false
 }

@@ -24,6 +24,7 @@ type Report struct {
 	Installed  int             // states that were taken over
 	Strangers  int             // hellos between replicas that do not know each other
 	Void       int             // requests that an epoch left behind
+	Left       int             // replicas that were removed and went
 	Superseded int             // Reconfigures that were refused
 	Dropped    int             // groups of logs that were deleted
 	Faults     [faultKinds]int // faults that did something
@@ -66,6 +67,7 @@ func (r *Report) Add(o Report) {
 	r.Installed += o.Installed
 	r.Strangers += o.Strangers
 	r.Void += o.Void
+	r.Left += o.Left
 	r.Superseded += o.Superseded
 	for kind, n := range o.Faults {
 		r.Faults[kind] += n
@@ -97,10 +99,10 @@ func (r Report) String() string {
 	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; fast %d, slow %d, recovered %d, "+
 		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
 		"frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
-		"states taken over %d, strangers %d, void %d, superseded %d; faults",
+		"states taken over %d, strangers %d, void %d, superseded %d, left %d; faults",
 		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, s.Fast, s.Slow, s.Recoveries,
 		s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
-		s.Forgotten, r.Dropped, r.Epochs, r.Installed, r.Strangers, r.Void, r.Superseded)
+		s.Forgotten, r.Dropped, r.Epochs, r.Installed, r.Strangers, r.Void, r.Superseded, r.Left)
 	var kinds []string
 	for kind, n := range r.Faults {
 		kinds = append(kinds, fmt.Sprintf("%v %d", FaultKind(kind), n)) //nolint:gosec // small

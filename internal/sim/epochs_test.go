@@ -42,6 +42,16 @@ func (s *stage) put(host int, key string) *operation {
 	return c.history[0]
 }
 
+// get reads a key at a host, without an instance.
+func (s *stage) get(host int, key string) *operation {
+	s.setup.reads = 1
+	c := s.newClient(stream(s.options.Seed, streamWork, host+8))
+	c.rush = &trouble{}
+	c.ask(host, getOf([]byte(key)))
+	s.turn(host)
+	return c.history[0]
+}
+
 // reconfigure proposes other members at a host.
 func (s *stage) reconfigure(t *testing.T, host int, edit func(*wire.Members)) {
 	t.Helper()
@@ -250,4 +260,59 @@ func TestOneTwoThreeAndBack(t *testing.T) {
 	if n := s.check.newest().members.N(); n != 1 || s.report.Epochs != 4 {
 		t.Errorf("%d members after %d epochs", n, s.report.Epochs)
 	}
+}
+
+// TestRemovedTellsTheEnd (M7, M9): a voter that missed the end of its epoch knows one other replica, which was removed
+// by it. After a restart of all nobody of the next epoch knows that one, so nobody greets it.
+func TestRemovedTellsTheEnd(t *testing.T) {
+	s := newEpochs(t, 3)
+	s.reconfigure(t, 0, without(2))
+	s.until(t, "two are in epoch 2", s.inEpoch(2, 0, 1))
+	s.reconfigure(t, 1, func(m *wire.Members) { without(1)(m); s.admit(m, &m.Voters) })
+	s.lost = func(from, to int, m epaxos.Message) bool {
+		return from == 1 && to == 0 && typeOf(m) == typeCommit || typeOf(m) == typeEnded
+	}
+	s.until(t, "the new one has begun", s.inEpoch(3, 1, 3))
+	if s.check.epochs[0] != 2 {
+		t.Fatalf("epochs %v", s.check.epochs)
+	}
+	for _, i := range []int{0, 1, 3} {
+		s.crash(i, death{back: 50 * time.Millisecond})
+	}
+	s.runUntil(s.now + time.Second)
+	s.lost = func(int, int, epaxos.Message) bool { return false }
+	s.until(t, "all are in epoch 3", s.inEpoch(3, 0, 3))
+	s.finish(t)
+}
+
+// TestReadMeetsTheEnd (Q3): a replica knows of a Reconfigure that it has not executed, and others have answered a write
+// in the next epoch. The point of a read names the Reconfigure, and nothing behind it.
+func TestReadMeetsTheEnd(t *testing.T) {
+	s := newEpochs(t, 3)
+	end := s.members.ID(0, 1)
+	s.lost = anyOf(at{id: end, kind: typeCommit}, at{kind: typeEnded})
+	s.reconfigure(t, 0, func(m *wire.Members) {
+		without(2)(m)
+		s.admit(m, &m.Voters)
+		s.admit(m, &m.Voters)
+	})
+	s.until(t, "it is decided", func() bool { return s.check.decisions[end] != nil })
+	for _, other := range []int{1, 2} {
+		s.weather = append(s.weather, &trouble{Fault: Fault{Kind: CutBothWays, A: 0, B: other}})
+	}
+	s.until(t, "three of four have begun", s.inEpoch(2, 0, 3, 4))
+	s.until(t, "one of them is admitted", func() bool { return s.hosts[3].node.Admitted() })
+	w := s.put(3, "k")
+	s.until(t, "the write is answered", func() bool { return w.known })
+	if s.check.epochs[1] != 1 {
+		t.Fatalf("epochs %v", s.check.epochs)
+	}
+	r := s.get(1, "k")
+	s.runUntil(s.now + 100*time.Millisecond)
+	if r.known {
+		t.Error("the read is answered before the end of the epoch")
+	}
+	s.lost, s.weather = func(int, int, epaxos.Message) bool { return false }, nil
+	s.until(t, "the read is answered", func() bool { return r.known })
+	s.finish(t)
 }

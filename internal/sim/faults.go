@@ -80,6 +80,9 @@ func (w *world) strike(t *trouble) {
 		w.ambushes = append(w.ambushes, t)
 	case AddVoter, AddLearner, Promote, Remove, Replace, Requorum, Race, Row:
 		w.change(t)
+	case Evict:
+		w.change(t)
+		w.weather = append(w.weather, t)
 	case CrashAll:
 		w.crashAll(t)
 	case Wipe:

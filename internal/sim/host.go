@@ -37,11 +37,12 @@ type host struct {
 	backlog     []func() // inputs that wait behind that turn
 	turnDue     bool     // a slow replica has a turn on the agenda
 
-	armed    *trouble // how it dies at the next boundary
-	dying    *trouble // of an ambush
-	wiped    *trouble // its disk was emptied
-	again    *trouble // how it dies after its next start
-	flipped  *trouble // what its next start has to notice
+	armed    *trouble      // how it dies at the next boundary
+	dying    *trouble      // of an ambush
+	removed  time.Duration // since when it knows that it is no member; 0 if it does not
+	wiped    *trouble      // its disk was emptied
+	again    *trouble      // how it dies after its next start
+	flipped  *trouble      // what its next start has to notice
 	full     *trouble
 	slowSync *trouble
 	slow     *trouble
@@ -227,6 +228,9 @@ func (w *world) ticked(i, life int) {
 	}
 	h.node.Tick(now)
 	w.turn(i)
+	if w.leaves(i) {
+		return
+	}
 	w.tick(i, life)
 }
 

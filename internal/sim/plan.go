@@ -53,6 +53,7 @@ const (
 	Requorum     // f and e change
 	Race         // two different changes are proposed at two replicas at about the same time
 	Row          // several changes in a row
+	Evict        // a replica that nobody hears is removed, and comes back
 	CrashSwitch  // around the group that begins an epoch: not written, written and not synced, synced
 	CrashInstall // in the middle of taking over a state, or when it takes effect
 	CrashSource  // of a replica that hands a part of its state over
@@ -68,7 +69,7 @@ var faultNames = [faultKinds]string{
 	"clock-jump", "clock-rate", "wrong-suspicion", "twin-suspicion", "cut-one-way", "cut-both-ways", "star", "partition",
 	"slow-link", "slow-type", "split-knowledge", "loss", "duplication", "reordering",
 	"rush",
-	"add-voter", "add-learner", "promote", "remove", "replace", "requorum", "race", "row",
+	"add-voter", "add-learner", "promote", "remove", "replace", "requorum", "race", "row", "evict",
 	"crash-switch", "crash-install", "crash-source", "crash-all", "wipe", "lost-type",
 }
 

@@ -229,6 +229,7 @@ func (c *checker) crashed(host int, d *disk) {
 	c.heard[host] = map[epaxos.ReplicaID]uint64{}
 	old := c.effects.at(host)
 	log := newHostEffects(old.members, old.before)
+	installed := false // by the newest group
 	err := d.Groups(func(_ uint64, body []byte) error {
 		group, err := wire.DecodeGroup(body)
 		if err != nil {
@@ -241,6 +242,7 @@ func (c *checker) crashed(host int, d *disk) {
 			}
 		}
 		log.read(&group)
+		installed = group.Origin != nil
 		c.hears(host, group.Heard)
 		return nil
 	})
@@ -255,12 +257,13 @@ func (c *checker) crashed(host int, d *disk) {
 	}
 	c.w.stop(c.remembers(host, heard))
 	epoch := c.epochs[host]
-	if c.votes(host, epoch) {
+	adopted := installed && c.epochOf(host, d) != epoch
+	if c.votes(host, epoch) && !adopted {
 		c.w.stop(c.kept(host, before, log))
 		c.reread(host, log, state)
 	}
 	if after := c.epochOf(host, d); c.w.err == nil && after != c.epochs[host] {
-		c.switched(host, after, false)
+		c.switched(host, after, adopted)
 	}
 	c.holds(host, epoch, nil)
 	d.synced = func(b storage.Batch) {

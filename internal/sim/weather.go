@@ -20,7 +20,7 @@ func (w *world) fate(p parcel, luck float64) fate {
 	for _, t := range w.weather {
 		before := f
 		switch t.Kind {
-		case CutOneWay, CutBothWays, Star, Partition:
+		case CutOneWay, CutBothWays, Star, Partition, Evict:
 			f.lost = f.lost || t.cuts(p.from, p.to)
 		case Loss:
 			f.lost = f.lost || luck < 0.02+0.5*t.Level*t.Level
@@ -52,6 +52,8 @@ func (w *world) fate(p parcel, luck float64) fate {
 func (t *trouble) cuts(from, to int) bool {
 	in := func(column int) bool { return t.Set>>column&1 == 1 }
 	switch t.Kind {
+	case Evict:
+		return from == t.A || to == t.A
 	case CutOneWay:
 		return from == t.A && to == t.B
 	case CutBothWays:

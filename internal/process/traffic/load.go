@@ -344,7 +344,7 @@ func (l *Load) inspect(err error) error {
 }
 
 func (w *worker) ask(ctx context.Context, op *wire.Op) (wire.Result, epaxos.ReplicaID, error) {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(w.load.profile.Timeout, operationTimeout))
 	defer cancel()
 	reply, err := w.client.Start(ctx, clients.Request{
 		Payload: wire.AppendOp(nil, op), ReadOnly: op.Kind == wire.OpGet, Replica: w.replica,

@@ -5,6 +5,7 @@ package traffic
 import (
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
@@ -17,6 +18,8 @@ type Profile struct {
 	Pinned, Roaming int
 	Mix             []Share
 	ValueBytes      int // how long values are, at most
+	// Timeout ends an operation; 0 is operationTimeout. Where none may fail it is long: a busy machine is no failure.
+	Timeout time.Duration
 }
 
 // Share is a family of operations and its share of the load.
@@ -95,7 +98,7 @@ var (
 		{coldRegister, 90}, {scratch, 10},
 	}}
 	// Followers send nowhere in particular: their replicas may leave for good.
-	Followers = Profile{Name: "followers", Roaming: 5, ValueBytes: 64, Mix: Mixed.Mix}
+	Followers = Profile{Name: "followers", Roaming: 5, ValueBytes: 64, Mix: Mixed.Mix, Timeout: time.Minute}
 	Large     = Profile{Name: "large", Pinned: 1, Roaming: 2, ValueBytes: 64 << 10, Mix: []Share{
 		{coldRegister, 60}, {hotRegister, 20}, {scratch, 20},
 	}}
