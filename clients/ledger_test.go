@@ -43,6 +43,16 @@ func counter(t *testing.T, c *clients.Client, key string) int64 {
 	return n
 }
 
+// nameOf is the name of an operation whose outcome is unknown.
+func nameOf(t *testing.T, err error) clients.RequestID {
+	t.Helper()
+	e, is := errors.AsType[*clients.Error](err)
+	if !is || e.Outcome != clients.Unknown || e.Request.IsZero() {
+		t.Fatalf("violation of once: %v, want an unknown outcome that can be asked for", err)
+	}
+	return e.Request
+}
+
 // An answer is lost with its replica. The client sends the request to another, which answers as the first did.
 func TestOnceThroughAFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -112,11 +122,7 @@ func TestOutcome(t *testing.T) {
 			defer cancel()
 			_, err := c.Increment(ctx, "n", 5)
 			w.replicas[1].proposer.set(m.Propose)
-			e, is := errors.AsType[*clients.Error](err)
-			if !is || e.Outcome != clients.Unknown || e.Request.IsZero() {
-				t.Fatalf("%v, want an unknown outcome that can be asked for", err)
-			}
-			return e.Request
+			return nameOf(t, err)
 		}
 		done, lost := lose(true), lose(false)
 		other, err := clients.ParseRequestID(lost.String())
@@ -164,8 +170,7 @@ func TestTheWindowMoves(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := c.Increment(ctx, "n", 1)
 			cancel()
-			e, _ := errors.AsType[*clients.Error](err)
-			lost = append(lost, e.Request)
+			lost = append(lost, nameOf(t, err))
 		}
 		w.replicas[1].proposer.set(m.Propose)
 		id := c.Session()
@@ -186,6 +191,37 @@ func TestTheWindowMoves(t *testing.T) {
 			if r, err := c.Outcome(t.Context(), lost[i]); err != nil || r.Outcome != want {
 				t.Errorf("violation of once: %v is told as %v, %v, want %v", lost[i], r.Outcome, err, want)
 			}
+		}
+	})
+}
+
+// A request that takes long is not covered by the checkpoints of those that overtake it.
+func TestCheckpointsWaitForTheSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(t, 10*ms), newMachine()
+		w.replicas[1].proposer.set(func(r gateway.Request, done func(gateway.Answer)) {
+			if r.Kind == wire.RequestCommand && r.Number == 2 {
+				time.AfterFunc(2*time.Second, func() { m.Propose(r, done) })
+				return
+			}
+			m.Propose(r, done)
+		})
+		c := w.dial(session)
+		if _, err := c.Increment(t.Context(), "n", 1); err != nil {
+			t.Fatal(err)
+		}
+		op := wire.AppendOp(nil, &wire.Op{Kind: wire.OpIncrement, Key: []byte("n"), Delta: 1})
+		futures := []*clients.Future{c.Submit(t.Context(), op)}
+		for range 3000 { // which the window does not hold
+			futures = append(futures, c.Submit(t.Context(), op))
+		}
+		for i, f := range futures {
+			if _, err := f.Wait(); err != nil {
+				t.Fatalf("violation of once: request %d: %v", i, err)
+			}
+		}
+		if got := counter(t, c, "n"); got != 3002 {
+			t.Errorf("violation of once: the counter is %d, want 3002", got)
 		}
 	})
 }
@@ -216,8 +252,7 @@ func TestExpiry(t *testing.T) {
 		if got := counter(t, c, "n"); got != 3 {
 			t.Errorf("violation of once: the counter is %d, want 3", got)
 		}
-		e, _ := errors.AsType[*clients.Error](err)
-		if _, err := c.Outcome(t.Context(), e.Request); !errors.Is(err, clients.ErrSessionExpired) {
+		if _, err := c.Outcome(t.Context(), nameOf(t, err)); !errors.Is(err, clients.ErrSessionExpired) {
 			t.Errorf("outcome: %v, want that the session has expired", err)
 		}
 	})
@@ -324,13 +359,13 @@ func turmoil(t *testing.T, seed uint64) {
 			case clients.Applied:
 				acknowledged++
 			case clients.Unknown:
-				e, _ := errors.AsType[*clients.Error](err)
-				r, err := settle(t, c, e.Request)
+				id := nameOf(t, err)
+				r, err := settle(t, c, id)
 				switch {
 				case errors.Is(err, clients.ErrSessionExpired):
 					unresolved++
 				case err != nil:
-					t.Fatalf("outcome of %v: %v", e.Request, err)
+					t.Fatalf("violation of once: the outcome of %v: %v", id, err)
 				case r.Outcome == clients.Applied:
 					resolved++
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -191,6 +192,10 @@ func (a *addition) makeDirectory(id epaxos.ReplicaID) error {
 		Dir: a.clusterDir, Out: a.out, Cluster: identity.ClusterID(a.cluster), ID: id, Addr: a.addr, Name: a.name,
 		Contacts: contacts,
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w\nWhat to do: run this where \"epaxos init\" made the cluster, or name that directory with "+
+			"--cluster-dir; its authority issues the certificate of the new replica", err)
+	}
 	if err != nil {
 		return err
 	}

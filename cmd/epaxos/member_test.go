@@ -106,6 +106,7 @@ func TestMembers(t *testing.T) {
 	do(0, "replica 5 is no member from", "member", "remove", "5")
 	do(1, "is no member", "member", "remove", "5")
 	do(2, "no id of a replica", "member", "remove", "zero")
+	do(1, "run this where \"epaxos init\" made the cluster", "member", "add", "--addr", freeAddr(t), "--cluster-dir", t.TempDir())
 	do(1, "have one address", "member", "add", "--addr", addrOf(t, do(0, "", "member", "list", "-o", "json"), 0), "--no-wait")
 	do(0, "blue", "get", "colour", "-o", "raw")
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,5 +131,81 @@ func pump(program *clients.Client, p pumping, left, failed *atomic.Int64) {
 	}
 	for range inFlight {
 		slots <- struct{}{}
+	}
+}
+
+// BenchmarkReadLatency is the median of what reads of one key take in five regions, by each consistency and as
+// commands, while nobody writes the key, and while all regions do.
+func BenchmarkReadLatency(b *testing.B) {
+	for _, contended := range []bool{false, true} {
+		b.Run(fmt.Sprintf("contended=%v", contended), func(b *testing.B) { benchmarkReads(b, contended) })
+	}
+}
+
+func benchmarkReads(b *testing.B, contended bool) {
+	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
+	defer cancel()
+	c, err := newCluster(&Options{Replicas: 5, RTT: RTTDefault, Out: io.Discard}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.close() //nolint:errcheck // the figures are taken
+	if err := c.meet(ctx); err != nil {
+		b.Fatal(err)
+	}
+	programs := make([]*clients.Client, 5)
+	for i := range programs {
+		if programs[i], err = c.dial(ctx, i, 16); err != nil {
+			b.Fatal(err)
+		}
+		defer programs[i].Close() //nolint:errcheck // likewise
+		if err := c.settle(ctx, i, programs[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	writing, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for _, program := range programs {
+		if contended {
+			wg.Go(func() {
+				for writing.Err() == nil {
+					program.Put(writing, "key", []byte("value")) //nolint:errcheck // it ends so
+				}
+			})
+		}
+	}
+	ways := []struct {
+		name string
+		make func(key, value []byte) clients.Request
+	}{
+		{"command", getByCommand}, {"linearizable", get(clients.Linearizable)},
+		{"session", get(clients.Session)}, {"stale", get(clients.Stale)},
+	}
+	took := make([][]time.Duration, len(ways)*len(programs))
+	for b.Loop() {
+		var each sync.WaitGroup
+		for i, program := range programs {
+			each.Go(func() {
+				for j, way := range ways {
+					began := time.Now()
+					if _, err := program.Start(ctx, way.make([]byte("key"), nil)).Wait(); err != nil {
+						b.Error(err)
+					}
+					took[i*len(ways)+j] = append(took[i*len(ways)+j], time.Since(began))
+				}
+			})
+		}
+		each.Wait()
+	}
+	stop()
+	wg.Wait()
+	for j, way := range ways {
+		medians := ""
+		for i := range programs {
+			all := took[i*len(ways)+j]
+			slices.Sort(all)
+			medians += fmt.Sprintf("  %s %v", c.region(i), all[len(all)/2].Round(time.Millisecond))
+		}
+		b.Logf("%-12s%s", way.name, medians)
 	}
 }
