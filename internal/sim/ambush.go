@@ -43,7 +43,11 @@ func (f *Fault) mortal() bool {
 func (p *planner) epochs() {
 	r := p.rand
 	bag := changeBag(func(FaultKind) bool { return true })
-	for range 2 + r.IntN(8) {
+	count := 2 + r.IntN(8)
+	if r.IntN(8) == 0 {
+		count += 12 // hardly an epoch comes to rest
+	}
+	for range count {
 		at := between(r, 0, p.end*9/10)
 		p.add(bag[r.IntN(len(bag))], at)
 		for range r.IntN(3) {
