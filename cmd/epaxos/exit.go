@@ -19,6 +19,7 @@ const (
 	exitUnknown     = 3
 	exitUnavailable = 4
 	exitSuperseded  = 5
+	exitRetired     = 6
 )
 
 const exitHelp = `Exit codes:
@@ -27,7 +28,8 @@ const exitHelp = `Exit codes:
   2  usage: unknown command, flag or form of an argument
   3  the outcome is unknown: the operation may have taken effect, or may yet do so
   4  unavailable: no replica answered in time, and the operation did not take effect
-  5  superseded: another change of the members came first, and this one changed nothing`
+  5  superseded: another change of the members came first, and this one changed nothing
+  6  retired: this replica must never be started again; it was removed, or its directory has lost something`
 
 // failure is the end of a command that ran: any other error comes from reading its arguments.
 type failure struct {

@@ -37,7 +37,7 @@ in EPAXOS_CONFIG. docs/configuration.md lists the settings.
 Once the replica is up it prints one line with its address; the log goes to standard error. When told to end
 it sends its clients to other replicas, finishes what is under way (at most 5s), saves, and exits with 0; a
 second signal ends it at once, which loses nothing that was acknowledged. After a fault it exits with 1 and
-says what to do.
+says what to do; with 6 if it must never be started again.
 
 Garbage is collected less often than Go's default as long as memory allows; GOGC and GOMEMLIMIT have their
 usual meaning if set.`,
@@ -104,9 +104,14 @@ func logger(sh *shell, settings config.Log) *slog.Logger {
 // explained adds what an operator can do about a fault.
 func explained(err error) error {
 	for _, known := range advice {
-		if errors.Is(err, known.fault) {
-			return fmt.Errorf("%w\n%s", err, known.text)
+		if !errors.Is(err, known.fault) {
+			continue
 		}
+		err = fmt.Errorf("%w\n%s", err, known.text)
+		if known.retired {
+			return &failure{code: exitRetired, err: err}
+		}
+		return err
 	}
 	return err
 }
@@ -116,25 +121,26 @@ const retire = "Do not start it on this directory again, nor on a copy: it may h
 	"HOST:PORT\" where \"epaxos init\" was run. The others go on meanwhile, as long as a quorum of them is up."
 
 var advice = []struct {
-	fault error
-	text  string
+	fault   error
+	text    string
+	retired bool // the replica must never be started again
 }{
-	{server.ErrForgot, "What to do: " + retire},
-	{server.ErrDamaged, "What to do: check the disk. " + retire},
-	{server.ErrCondemned, "What to do: " + retire},
+	{server.ErrForgot, "What to do: " + retire, true},
+	{server.ErrDamaged, "What to do: check the disk. " + retire, true},
+	{server.ErrCondemned, "What to do: " + retire, true},
 	{server.ErrForeign, "What to do: correct dir, or replica, cluster and incarnation, in the configuration; each " +
-		"replica has a directory and a configuration of its own."},
-	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed."},
+		"replica has a directory and a configuration of its own.", false},
+	{server.ErrFormat, "What to do: start the version of epaxos that wrote the directory; nothing was changed.", false},
 	{server.ErrOtherMembers, "What to do: correct members in the configuration: those of the first epoch, whoever the " +
-		"members are now. Nothing was changed."},
+		"members are now. Nothing was changed.", false},
 	{server.ErrRemoved, "What to do: nothing. Its directory is of no more use; a replica in its place gets a new one, " +
-		"by \"epaxos member add\"."},
+		"by \"epaxos member add\".", true},
 	{server.ErrEmpty, "What to do: mount the disk that holds it, or correct dir. A new cluster is made by " +
-		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised."},
-	{server.ErrNoSurvivor, "What to do: take the directory of another replica. Nothing was changed."},
+		"\"epaxos init\"; an empty directory in the place of a lost one would forget what the replica promised.", false},
+	{server.ErrNoSurvivor, "What to do: take the directory of another replica. Nothing was changed.", false},
 	{server.ErrNoSpace, "What to do: free disk space, or give the directory a larger disk, and start again; nothing " +
-		"is lost."},
+		"is lost.", false},
 	{syscall.EADDRINUSE, "What to do: end the process that uses the address, or correct listen. Is this replica " +
-		"running already?"},
-	{syscall.EADDRNOTAVAIL, "What to do: correct listen; the address is not one of this machine."},
+		"running already?", false},
+	{syscall.EADDRNOTAVAIL, "What to do: correct listen; the address is not one of this machine.", false},
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,8 +85,12 @@ func TestServeRefuses(t *testing.T) {
 			t.Chdir(layout.Dir)
 			args := append([]string{"serve", "--config", "n1/config.yaml"}, strings.Fields(c.flags)...)
 			got := invoke(t.Context(), "", nil, args...)
-			if got.code != exitFailed || got.out != "" {
-				t.Errorf("%+v, want code 1", got)
+			want := exitFailed
+			if slices.Contains(c.says, "Do not start it on this directory again") {
+				want = exitRetired
+			}
+			if got.code != want || got.out != "" {
+				t.Errorf("%+v, want code %d", got, want)
 			}
 			for _, says := range c.says {
 				if !strings.Contains(got.err, says) {

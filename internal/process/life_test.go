@@ -99,7 +99,7 @@ func (l *life) remove(ctx context.Context, id int) error {
 		return err
 	}
 	log, err := os.ReadFile(r.LogFile)
-	if err == nil && (code != 1 || !strings.Contains(string(log), "the replica was removed from its cluster")) {
+	if err == nil && (code != cluster.Retired || !strings.Contains(string(log), "the replica was removed from its cluster")) {
 		err = fmt.Errorf("replica %d was removed, and ended with %d:\n%s", id, code, log)
 	}
 	return err

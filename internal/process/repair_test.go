@@ -74,7 +74,7 @@ func TestRepair(t *testing.T) {
 		must(err)
 		after, err := victim.Log()
 		must(err)
-		if said := after[len(before):]; code != 1 || !strings.Contains(said, says) ||
+		if said := after[len(before):]; code != cluster.Retired || !strings.Contains(said, says) ||
 			!strings.Contains(said, "epaxos member replace") {
 			t.Fatalf("it ended with %d and does not say %q:\n%s", code, says, said)
 		}

@@ -16,6 +16,9 @@ import (
 	"github.com/264bc8cf/epaxos/server"
 )
 
+// Retired is the exit code of a replica that must never be started again.
+const Retired = 6
+
 // Ran is the end of a command.
 type Ran struct {
 	Code           int

@@ -68,7 +68,7 @@ func (e *Env) awaitFull(ctx context.Context, victims []*cluster.Replica) error {
 	return nil
 }
 
-// refuses starts a replica that must end with exit code 1 and say something.
+// refuses starts a replica that must end by itself and say something.
 func (e *Env) refuses(ctx context.Context, r *cluster.Replica, says string) error {
 	before, err := r.Log()
 	if err != nil {
@@ -86,7 +86,11 @@ func (e *Env) refuses(ctx context.Context, r *cluster.Replica, says string) erro
 	if err != nil {
 		return err
 	}
-	if said := after[len(before):]; code != 1 || !strings.Contains(said, says) {
+	want := 1
+	if says == retired {
+		want = cluster.Retired
+	}
+	if said := after[len(before):]; code != want || !strings.Contains(said, says) {
 		return fmt.Errorf("violation of integrity: replica %d ended with %d and does not say %q:\n%s", r.ID, code, says, said)
 	}
 	e.Faults["refusals"]++
@@ -294,7 +298,7 @@ func (e *Env) refusesOrServes(ctx context.Context, r *cluster.Replica, path stri
 	if err != nil {
 		return false, err
 	}
-	if said := after[len(before):]; code != 1 || !strings.Contains(said, "What to do:") {
+	if said := after[len(before):]; code != 1 && code != cluster.Retired || !strings.Contains(said, "What to do:") {
 		return false, fmt.Errorf("violation of integrity: replica %d ended with %d on a damaged %s, and does not say "+
 			"what to do:\n%s", r.ID, code, filepath.Base(path), said)
 	}
