@@ -16,15 +16,19 @@
 // that leaving out one fault leaves the rest as it was. After Options.Faults everything is healed, and
 // then everything must finish.
 //
-// A replica is lost for good at most f times in a run: a machine that never comes back, or a disk with
-// a changed group, on which the replica must refuse to start. A group that was torn by a crash reads
-// like one that was never written, so that CrashUnsynced, which takes it or leaves it, is both.
+// In a third of the seeds the membership changes (change.go, ambush.go): machines join, learn, vote and
+// leave, two changes race, replicas die around the group that begins an epoch and while a state is handed
+// over. These draw from streams of their own as well, and come last in the plan.
+//
+// Of each epoch that still matters at most f voters are lost for good: a machine that never comes back, or a
+// disk with a changed group, on which the replica must refuse to start. A group that was torn by a crash
+// reads like one that was never written, so that CrashUnsynced, which takes it or leaves it, is both.
 //
 // # What is checked
 //
-// Every save, message, decision and result, as it happens (watch.go and the checkers it calls); the
-// histories of all keys, the states of all replicas and that nothing is left undone, at the end
-// (check.go). A panic is a violation, too.
+// Every save, message, decision and result, as it happens (watch.go and the checkers it calls), each epoch by
+// its own quorums, and what passes from one to the next (books.go); the histories of all keys, the states of
+// all replicas and that nothing is left undone, at the end (check.go). A panic is a violation, too.
 //
 // # When it fails
 //
