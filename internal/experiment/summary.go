@@ -79,7 +79,7 @@ func parameters(p *Point) Result {
 		Profile: p.Profile.Name, Sites: strings.Join(p.Profile.Sites, " "), Clients: strings.Join(clients, " "),
 		Load: w.Load.String(), Conflict: w.Conflict, Zipf: w.Zipf, Writes: w.Writes, Adds: w.Adds, Txns: w.Txns,
 		ValueBytes: w.Value,
-		WarmupS: p.Warmup.Seconds(), DurationS: p.Duration.Seconds(), Seed: p.Seed, Repeat: p.Repeat,
+		WarmupS:    p.Warmup.Seconds(), DurationS: p.Duration.Seconds(), Seed: p.Seed, Repeat: p.Repeat,
 		SyncMS: millis(e.Sync), CPUMicros: float64(e.CPU) / float64(time.Microsecond), Jitter: e.Jitter, Loss: e.Loss,
 		profileOf: *p,
 	}

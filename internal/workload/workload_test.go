@@ -16,7 +16,9 @@ func source(spec *Spec, region int) *Source {
 	return NewSource(spec, region, Streams{Arrivals: stream(1), Keys: stream(2)})
 }
 
-func basic() Spec { return Spec{Load: Load{Rate: 50}, Conflict: 20, Keys: 1000, Writes: 100, Value: 16} }
+func basic() Spec {
+	return Spec{Load: Load{Rate: 50}, Conflict: 20, Keys: 1000, Writes: 100, Value: 16}
+}
 
 const draws = 20_000
 
