@@ -77,12 +77,14 @@ var packageRules = []packageRule{
 	{"internal/process/report", []string{"internal/wire", "internal/history"}, whyProcess},
 	{"internal/demo", []string{everything}, whyLeaf},
 	{"internal/hostile", []string{"epaxos"}, whyLeaf},
+	{"internal/prompt", nil, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
 	{"internal/mutants", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
 		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
+		"internal/prompt",
 	}, whyCommand},
 }
 
@@ -115,6 +117,8 @@ var libraries = []library{
 		"measure in cmd, or return the raw durations to it"},
 	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, nil,
 		"system calls stay in the shell"},
+	{"golang.org/x/term", []string{"internal/prompt"}, nil,
+		"read lines through internal/prompt, which runs without a terminal, too"},
 	{"github.com/cockroachdb/datadriven", nil, []string{"epaxos", "execution"},
 		"it runs golden scripts of the pure packages only"},
 	{"pgregory.net/rapid", nil, []string{everything}, "it generates inputs for tests only"},
