@@ -107,14 +107,14 @@ func (a *auditor) answered(now time.Duration, c *call, result []byte) {
 		a.violated("integrity", "a result does not decode: %v", err)
 	}
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Return: now, Outcome: wire.OutcomeApplied,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.At, Return: now, Outcome: wire.OutcomeApplied,
 		Result: decoded,
 	})
 }
 
 func (a *auditor) abandoned(c *call) {
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Outcome: wire.OutcomeUnknown,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.At, Outcome: wire.OutcomeUnknown,
 	})
 }
 

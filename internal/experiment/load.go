@@ -35,12 +35,11 @@ type region struct {
 
 // call is one request under way.
 type call struct {
-	region   *region
-	client   int
-	op       wire.Op
-	at       time.Duration
-	measured bool
-	chosen   bool
+	Call
+	region *region
+	client int
+	op     wire.Op
+	chosen bool
 }
 
 const (
@@ -103,9 +102,7 @@ func (l *load) begin() {
 		case r == nil:
 		case l.w.point.Workload.Load.Clients > 0:
 			for client := range l.w.point.Workload.Load.Clients {
-				// Spread over a second, lest all requests of a closed loop come in one turn for ever.
-				delay := time.Duration(r.arrivals.Float64() * float64(time.Second))
-				l.w.events.push(delay, func() { l.request(r, client) })
+				l.w.events.push(r.delay(), func() { l.request(r, client) })
 			}
 		default:
 			l.arrive(r)
@@ -115,13 +112,22 @@ func (l *load) begin() {
 
 // arrive plans the next request of an open loop.
 func (l *load) arrive(r *region) {
-	wait := time.Duration(r.arrivals.ExpFloat64() / l.w.point.Workload.Load.Rate * float64(time.Second))
-	l.w.events.push(l.w.now+wait, func() {
+	l.w.events.push(l.w.now+l.wait(r), func() {
 		l.request(r, int(r.sequence))
 		if !r.stopped && l.w.now < l.end() {
 			l.arrive(r)
 		}
 	})
+}
+
+// wait is the time between two requests of an open loop.
+func (l *load) wait(r *region) time.Duration {
+	return time.Duration(r.arrivals.ExpFloat64() / l.w.point.Workload.Load.Rate * float64(time.Second))
+}
+
+// delay spreads the first requests over a second, lest all of a closed loop come in one turn for ever.
+func (r *region) delay() time.Duration {
+	return time.Duration(r.arrivals.Float64() * float64(time.Second))
 }
 
 func (l *load) end() time.Duration { return l.w.point.Warmup + l.w.point.Duration }
@@ -133,11 +139,10 @@ func (l *load) request(r *region, client int) {
 		return
 	}
 	l.next++
-	c := &call{region: r, client: client, op: l.draw(r), at: l.w.now, measured: l.w.now >= l.w.point.Warmup}
+	c := &call{Call: l.w.meter.Begin(l.w.now, r.column), region: r, client: client, op: l.draw(r)}
 	l.calls[l.next] = c
-	if c.measured {
+	if c.Measured {
 		l.open++
-		l.w.meter.begun(r.column)
 	}
 	payload := wire.AppendOp(nil, &c.op)
 	footprint, err := execution.KV{}.Footprint(payload)
@@ -178,15 +183,15 @@ func (l *load) answered(column int, a *answer) {
 	}
 	if !c.chosen {
 		c.chosen = true
-		l.w.meter.chosen(l.w.now, c, a)
+		l.w.meter.Chosen(l.w.now, &c.Call, Choice{Fast: a.fast, Deps: a.deps})
 	}
 	if !a.executed {
 		return
 	}
 	delete(l.calls, a.proposal)
-	l.w.meter.executed(l.w.now, c)
+	l.w.meter.Executed(l.w.now, &c.Call)
 	l.w.chaos.answered(l.w.now, c, a.result)
-	if c.measured {
+	if c.Measured {
 		l.open--
 	}
 	if l.w.point.Workload.Load.Clients > 0 {
@@ -201,8 +206,8 @@ func (l *load) refused(id epaxos.ProposalID) {
 		return
 	}
 	delete(l.calls, id)
-	l.w.meter.refused(c)
-	if c.measured {
+	l.w.meter.Refuse(&c.Call)
+	if c.Measured {
 		l.open--
 	}
 	if l.w.point.Workload.Load.Clients > 0 {
@@ -224,9 +229,9 @@ func (l *load) stop(column int) {
 		}
 		delete(l.calls, id)
 		l.w.chaos.abandoned(c)
-		if c.measured {
+		l.w.meter.Abandon(&c.Call)
+		if c.Measured {
 			l.open--
-			l.w.meter.abandoned(column)
 		}
 	}
 }

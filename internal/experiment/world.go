@@ -25,7 +25,7 @@ type world struct {
 	hosts  []*host
 	links  [][]link
 	load   *load
-	meter  *meter
+	meter  *Meter
 	chaos  *chaos // nil unless a test wants faults
 	err    error
 }
@@ -72,7 +72,7 @@ func newWorld(p Point) (*world, error) {
 		return nil, err
 	}
 	w := &world{point: p}
-	w.meter = newMeter(&w.point)
+	w.meter = NewMeter(&w.point)
 	for i := range p.Replicas {
 		row := make([]link, p.Replicas)
 		for j := range row {
@@ -89,7 +89,7 @@ func newWorld(p Point) (*world, error) {
 }
 
 // run plays a point to its end.
-func run(ctx context.Context, p Point) (*meter, error) {
+func run(ctx context.Context, p Point) (*Meter, error) {
 	w, err := newWorld(p)
 	if err != nil {
 		return nil, err
@@ -99,12 +99,12 @@ func run(ctx context.Context, p Point) (*meter, error) {
 	}
 	w.load.begin()
 	if p.Fault.Crash != 0 {
-		w.events.push(w.meter.crashAt, w.crashByPlan)
+		w.events.push(w.meter.CrashAt(), w.crashByPlan)
 	}
 	err = w.play(ctx, p.Warmup+p.Duration+drainMax, func() bool {
 		return w.now >= p.Warmup+p.Duration && w.load.open == 0
 	})
-	w.meter.finish(w)
+	w.meter.Finish()
 	return w.meter, err
 }
 
@@ -150,7 +150,7 @@ func (w *world) build(h *host) (replica, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.sizes = func(component int) { w.meter.component(h.column, component) }
+		e.sizes = func(component int) { w.meter.Component(h.column, component) }
 		w.chaos.watchDecisions(e)
 		return e, nil
 	}
@@ -304,7 +304,7 @@ func (w *world) send(from int, messages []envelope) {
 			bytes += messages[i].bytes
 			background = background && messages[i].background
 			if !messages[i].background {
-				w.meter.message(w.now, from, to)
+				w.meter.Message(w.now, from, to)
 			}
 		}
 		if len(frame) == 0 {
@@ -356,7 +356,7 @@ func (w *world) crashByPlan() {
 			}
 		}
 	}
-	w.meter.crashed = target
+	w.meter.Crash(target)
 	w.hosts[target].replica = nil
 	w.load.stop(target)
 }

@@ -63,6 +63,10 @@ var packageRules = []packageRule{
 	{"internal/experiment", []string{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan",
 	}, whySim},
+	{"internal/loopback", []string{
+		"epaxos", "clients", "execution", "server", "internal/bootstrap", "internal/wan",
+	}, whyLeaf},
+	{"internal/live", []string{everything}, whyLeaf},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/process/cluster", []string{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
@@ -82,7 +86,7 @@ var packageRules = []packageRule{
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
-		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment", "internal/live",
 	}, whyCommand},
 }
 
