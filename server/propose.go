@@ -103,13 +103,10 @@ func checkSpaces(footprint epaxos.Footprint) error {
 // set; see submit.
 func (s *Server) submitControl(c *call) {
 	control, err := wire.DecodeControl(c.request.Payload)
-	level := s.status.Load().Members.Format
-	switch {
-	case err != nil:
-	case control.Format() > level:
-		err = fmt.Errorf("the cluster is at format level %d, and this needs %d: once all replicas run a version that "+
-			"knows it, \"epaxos member raise-format\"", level, control.Format())
-	case control.Members != nil:
+	if err == nil {
+		err = s.checkLevel(control.Format())
+	}
+	if err == nil && control.Members != nil {
 		err = s.checkMembers(control.Members)
 	}
 	if err != nil {
@@ -118,6 +115,16 @@ func (s *Server) submitControl(c *call) {
 	}
 	c.footprint = control.Footprint()
 	s.hand(c)
+}
+
+// checkLevel reports why what came with a format level may not be proposed yet, or nil. What passes may be proposed at
+// any later time, since the level of a cluster never goes back. A replica that is behind may refuse what others take.
+func (s *Server) checkLevel(needs uint32) error {
+	if level := s.status.Load().Members.Format; level < needs {
+		return fmt.Errorf("the cluster is at format level %d, and this needs %d: once all replicas run a version that "+
+			"knows it, \"epaxos member raise-format\"", level, needs)
+	}
+	return nil
 }
 
 // hand gives a request that was found valid to the replica's goroutine.

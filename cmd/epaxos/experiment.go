@@ -99,6 +99,8 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 		"round trips: sosp13, nsdi21, cloud5, aws7, gcp7, wan3, wan5, wan7, uniform:MS, or a file")
 	flags.StringVar(&o.Load, "load", o.Load, "in each region: open:RATE (requests a second, Poisson) or closed:CLIENTS")
 	flags.Float64Var(&o.Writes, "writes", o.Writes, "percent of requests that are puts; the others are gets")
+	flags.Float64Var(&o.Adds, "adds", o.Adds, "percent of requests that add to counters")
+	flags.Float64Var(&o.Txns, "txns", o.Txns, "percent of requests that are transactions of two puts")
 	flags.IntVar(&o.Value, "value", o.Value, "bytes of a value")
 	flags.DurationVar(&o.Warmup, "warmup", o.Warmup, "simulated time before anything counts")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "simulated time that counts")

@@ -14,6 +14,7 @@ import (
 	"github.com/264bc8cf/epaxos/internal/paxos"
 	"github.com/264bc8cf/epaxos/internal/wan"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
 
 var (
@@ -187,7 +188,7 @@ func audit(protocol Protocol, n int, seed uint64, alter func(*auditor)) (*audito
 	r := stream(seed, streamChaos, n)
 	p := Point{
 		Protocol: protocol, Replicas: n, Profile: randomProfile(r, n), Seed: seed, Duration: faultsLast,
-		Workload:  Workload{Load: Load{Clients: 1 + r.IntN(5)}, Conflict: 100 * r.Float64(), Writes: 60, Value: 16},
+		Workload:  workload.Spec{Load: workload.Load{Clients: 1 + r.IntN(5)}, Conflict: 100 * r.Float64(), Writes: 60, Value: 16},
 		Emulation: Emulation{Jitter: 20, Sync: time.Duration(r.IntN(3)) * time.Millisecond},
 	}
 	w, err := newWorld(p)

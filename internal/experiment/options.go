@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/internal/wan"
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
 
 // Options are what an experiment can be told. Zero values are the experiment's own defaults, except for those of
@@ -20,6 +21,8 @@ type Options struct {
 	Zipf      []float64
 	Keys      int
 	Writes    float64
+	Adds      float64
+	Txns      float64
 	Value     int
 	RTT       string // a profile or a file
 	Load      string
@@ -99,14 +102,14 @@ func (o *Options) fullProfile(n int) (wan.Profile, error) {
 
 // base is a point with what all points of an experiment share.
 func (o *Options) base(n int) (Point, error) {
-	load, err := ParseLoad(o.Load)
+	load, err := workload.ParseLoad(o.Load)
 	if err != nil {
 		return Point{}, err
 	}
 	profile, err := o.profile(n)
 	return Point{
 		Experiment: o.Name, Replicas: n, Profile: profile,
-		Workload:  Workload{Load: load, Keys: o.Keys, Writes: o.Writes, Value: o.Value},
+		Workload:  workload.Spec{Load: load, Keys: o.Keys, Writes: o.Writes, Adds: o.Adds, Txns: o.Txns, Value: o.Value},
 		Emulation: o.Emulation, Tuning: o.Tuning, Warmup: o.Warmup, Duration: o.Duration, Seed: o.Seed,
 	}, err
 }

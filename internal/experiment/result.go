@@ -8,7 +8,7 @@ import (
 // Result is what one run measured, with every parameter. Two runs of one Point in virtual time are equal byte for byte.
 type Result struct {
 	Experiment string   `json:"experiment"`
-	Mode       string   `json:"mode"` // sim or real
+	Mode       string   `json:"mode"` // sim: virtual time; real: real replicas
 	Protocol   string   `json:"protocol"`
 	Family     string   `json:"family"`
 	Replicas   int      `json:"replicas"`
@@ -26,6 +26,9 @@ type Result struct {
 	Zipf       float64  `json:"zipf"`
 	Keys       int      `json:"zipf_keys"`
 	Writes     float64  `json:"writes_percent"`
+	Adds       float64  `json:"adds_percent"`
+	Txns       float64  `json:"txns_percent"`
+	Reads      string   `json:"reads"` // how gets are served: command, or a consistency of the client
 	ValueBytes int      `json:"value_bytes"`
 	WarmupS    float64  `json:"warmup_s"`
 	DurationS  float64  `json:"duration_s"`

@@ -60,8 +60,9 @@ var packageRules = []packageRule{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},
 	{"internal/paxos", []string{"epaxos"}, whyPure},
+	{"internal/workload", []string{"internal/wire"}, whyPure},
 	{"internal/experiment", []string{
-		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan",
+		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
 	}, whySim},
 	{"internal/loopback", []string{
 		"epaxos", "clients", "execution", "server", "internal/bootstrap", "internal/wan",
