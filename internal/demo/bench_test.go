@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/internal/loopback"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -91,14 +92,14 @@ func benchmarkCluster(
 	var left, failed atomic.Int64
 	left.Store(int64(b.N))
 	b.ResetTimer()
-	before := cpuTime()
+	before := loopback.CPUTime()
 	var wg sync.WaitGroup
 	for i, program := range programs {
 		wg.Go(func() { pump(program, pumping{id: i, inFlight: inFlight, op: op}, &left, &failed) })
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64(cpuTime()-before)/1e3/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64(loopback.CPUTime()-before)/1e3/float64(b.N), "cpu-us/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
 	if n := failed.Load(); n > 0 {
 		b.Errorf("%d puts failed", n)

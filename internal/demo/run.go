@@ -164,7 +164,7 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	loops.Wait()
 	r.killing.Wait()
-	r.cpu = cpuTime() - r.cpuBefore
+	r.cpu = loopback.CPUTime() - r.cpuBefore
 	return errors.Join(err, r.killErr, r.cluster.Fault())
 }
 
@@ -207,7 +207,7 @@ func (r *run) begin(ctx context.Context) error {
 		r.before = append(r.before, replica.StatusNow())
 	}
 	r.after = make([]server.Status, len(r.before))
-	r.cpuBefore = cpuTime()
+	r.cpuBefore = loopback.CPUTime()
 	return nil
 }
 

@@ -227,7 +227,7 @@ func audit(protocol Protocol, n int, seed uint64, alter func(*auditor)) (*audito
 			}
 		}
 	})
-	err = w.play(context.Background(), faultsLast+drainMax, func() bool {
+	err = w.play(context.Background(), faultsLast+DrainMax, func() bool {
 		return a.problem != "" || w.now > faultsLast && len(w.load.calls) == 0
 	})
 	return a, a.verdict(err)

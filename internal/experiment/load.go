@@ -38,7 +38,7 @@ type call struct {
 
 func newLoad(w *world) (*load, error) {
 	l := &load{w: w, calls: map[epaxos.ProposalID]*call{}, regions: make([]*region, w.point.Replicas)}
-	for _, column := range w.point.regions() {
+	for _, column := range w.point.Regions() {
 		if column < 0 || column >= w.point.Replicas {
 			return nil, fmt.Errorf("region %d of %d", column+1, w.point.Replicas)
 		}

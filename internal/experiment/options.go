@@ -145,3 +145,11 @@ func (o *Options) repeat(points []Point) []Point {
 	}
 	return all
 }
+
+// modeText tells on what the runs are played.
+func (o *Options) modeText() string {
+	if o.Real != nil {
+		return "on real replicas"
+	}
+	return "in virtual time"
+}

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Result is what one run measured, with every parameter. Two runs of one Point in virtual time are equal byte for byte.
+// Result is what one run measured, with every parameter. Two runs of one Point in virtual time are equal byte for
+// byte.
 type Result struct {
 	Experiment string   `json:"experiment"`
 	Mode       string   `json:"mode"` // sim: virtual time; real: real replicas
@@ -65,7 +66,7 @@ type Result struct {
 	ExecCDF    []float64 `json:"execution_cdf_ms"` // likewise
 	CrashS     float64   `json:"crash_s"`
 	TimeLine   []Line    `json:"time_line,omitempty"`
-	CPU        *float64  `json:"cpu_us_per_command"` // only of real replicas: of them, the clients and the emulated network
+	CPU        *float64  `json:"cpu_us_per_command"` // only of real replicas, with their clients and network
 	Wall       *float64  `json:"wall_s"`             // likewise
 
 	profileOf Point

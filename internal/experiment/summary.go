@@ -70,7 +70,7 @@ func parameters(p *Point) Result {
 	q := p.Protocol.Quorums(p.Replicas)
 	w, e := &p.Workload, &p.Emulation
 	var clients []string
-	for _, i := range p.regions() {
+	for _, i := range p.Regions() {
 		clients = append(clients, p.Profile.Sites[i])
 	}
 	r := Result{
@@ -93,7 +93,7 @@ func parameters(p *Point) Result {
 		r.Keys = w.Keys
 	}
 	if p.Protocol.Leads() {
-		r.Leader = p.Profile.Sites[p.succession()[0]]
+		r.Leader = p.Profile.Sites[p.Succession()[0]]
 	}
 	if p.Fault.Slow > 0 {
 		r.Fault = fmt.Sprintf("each turn of %s takes %v longer", p.Profile.Sites[p.Fault.Slow-1], p.Fault.SlowBy)

@@ -87,7 +87,8 @@ var packageRules = []packageRule{
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
-		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment", "internal/live",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
+		"internal/experiment", "internal/live",
 	}, whyCommand},
 }
 
