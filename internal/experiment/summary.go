@@ -74,8 +74,8 @@ func parameters(p *Point) Result {
 		clients = append(clients, p.Profile.Sites[i])
 	}
 	r := Result{
-		Experiment: p.Experiment, Mode: "sim", Reads: "command",
-		Protocol: p.Protocol.Name, Family: p.Protocol.Family, Replicas: p.Replicas,
+		Experiment: p.Experiment, Mode: "sim", Reads: "command", Protocol: p.Protocol.Name,
+		Family: p.Protocol.Family, Replicas: p.Replicas,
 		F: p.Protocol.F, E: p.Protocol.E, Prepare: q.Prepare, Accept: q.Accept, Fast: q.Fast,
 		Profile: p.Profile.Name, Sites: strings.Join(p.Profile.Sites, " "), Clients: strings.Join(clients, " "),
 		Load: w.Load.String(), Conflict: w.Conflict, Zipf: w.Zipf, Writes: w.Writes, Adds: w.Adds, Txns: w.Txns,
