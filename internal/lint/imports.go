@@ -64,6 +64,10 @@ var packageRules = []packageRule{
 	{"internal/experiment", []string{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
 	}, whySim},
+	{"internal/loopback", []string{
+		"epaxos", "clients", "execution", "server", "internal/bootstrap", "internal/wan",
+	}, whyLeaf},
+	{"internal/live", []string{everything}, whyLeaf},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/process/cluster", []string{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
@@ -84,8 +88,8 @@ var packageRules = []packageRule{
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
-		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
-		"internal/prompt",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
+		"internal/experiment", "internal/live", "internal/prompt",
 	}, whyCommand},
 }
 
