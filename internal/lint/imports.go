@@ -64,6 +64,7 @@ var packageRules = []packageRule{
 	{"internal/experiment", []string{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
 	}, whySim},
+	{"internal/bench", []string{"clients", "internal/wire", "internal/workload", "internal/experiment"}, whyLeaf},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/process/cluster", []string{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
@@ -84,6 +85,7 @@ var packageRules = []packageRule{
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
 		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
+		"internal/bench", "internal/workload",
 	}, whyCommand},
 }
 
@@ -112,8 +114,8 @@ var libraries = []library{
 	{"github.com/spf13/cobra", []string{"cmd/epaxos"}, nil, "commands end in cmd: pass arguments"},
 	{"github.com/anishathalye/porcupine", []string{"internal/history"}, nil,
 		"record with internal/history and ask it for the verdict"},
-	{"github.com/HdrHistogram/hdrhistogram-go", []string{"cmd/epaxos"}, nil,
-		"measure in cmd, or return the raw durations to it"},
+	{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench"}, nil,
+		"measure with internal/bench, or return the raw durations"},
 	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, nil,
 		"system calls stay in the shell"},
 	{"github.com/cockroachdb/datadriven", nil, []string{"epaxos", "execution"},
