@@ -20,7 +20,7 @@ interfere are decided in one round trip.
 	root.SetIn(sh.in)
 	root.SetOut(sh.out)
 	root.SetErr(sh.err)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is a better one
 	root.AddGroup(
 		&cobra.Group{ID: groupCluster, Title: "Run a cluster:"},
 		&cobra.Group{ID: groupData, Title: "Read and write:"},
@@ -29,8 +29,10 @@ interfere are decided in one round trip.
 		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh), versionCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),
+		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
+	completions(sh, root)
 	return root
 }
 

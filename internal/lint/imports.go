@@ -65,6 +65,10 @@ var packageRules = []packageRule{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
 	}, whySim},
 	{"internal/bench", []string{"clients", "internal/wire", "internal/workload", "internal/experiment"}, whyLeaf},
+	{"internal/loopback", []string{
+		"epaxos", "clients", "execution", "server", "internal/bootstrap", "internal/wan",
+	}, whyLeaf},
+	{"internal/live", []string{everything}, whyLeaf},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/process/cluster", []string{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
@@ -79,12 +83,14 @@ var packageRules = []packageRule{
 	{"internal/process/report", []string{"internal/wire", "internal/history"}, whyProcess},
 	{"internal/demo", []string{everything}, whyLeaf},
 	{"internal/hostile", []string{"epaxos"}, whyLeaf},
+	{"internal/prompt", nil, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
 	{"internal/mutants", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
-		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
+		"internal/experiment", "internal/live", "internal/prompt",
 		"internal/bench", "internal/workload",
 	}, whyCommand},
 }
@@ -118,6 +124,8 @@ var libraries = []library{
 		"measure with internal/bench, or return the raw durations"},
 	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, nil,
 		"system calls stay in the shell"},
+	{"golang.org/x/term", []string{"internal/prompt"}, nil,
+		"read lines through internal/prompt, which runs without a terminal, too"},
 	{"github.com/cockroachdb/datadriven", nil, []string{"epaxos", "execution"},
 		"it runs golden scripts of the pure packages only"},
 	{"pgregory.net/rapid", nil, []string{everything}, "it generates inputs for tests only"},
