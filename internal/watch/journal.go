@@ -142,8 +142,11 @@ func (j *Journal) executedBefore(position uint64) wire.InstanceSet {
 	return set
 }
 
-// visit calls f for the steps in [from, to), with their positions, until it returns false.
-func (j *Journal) visit(from, to uint64, f func(position uint64, id epaxos.InstanceID, changes []execution.Change) bool) {
+// visitor is shown a step, and says whether to go on.
+type visitor func(position uint64, id epaxos.InstanceID, changes []execution.Change) bool
+
+// visit shows the steps in [from, to).
+func (j *Journal) visit(from, to uint64, f visitor) {
 	for i := j.segmentOf(from); i < len(j.segments); i++ {
 		s := &j.segments[i]
 		for k := max(from, s.first) - s.first; k < uint64(len(s.steps)); k++ {
