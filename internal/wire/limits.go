@@ -30,6 +30,10 @@ const (
 	TokenMax    = 1024 // bytes of a token
 
 	SessionWindow = 1024 // numbers from its floor on that a session takes
+
+	LeaseKeysMax  = 512       // keys attached to one lease
+	LeaseBytesMax = 64 << 10  // bytes of their names
+	LeaseTTLMax   = 86400_000 // milliseconds that count of the time to live of a session: a day
 )
 
 // ErrTooLarge is wrapped by errors about commands that fit in no frame.
