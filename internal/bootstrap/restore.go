@@ -15,8 +15,8 @@ const restoreBatchBytes = 512 << 10
 
 // Restore makes a new cluster, as Init does, whose every replica begins with the state of a snapshot. The
 // snapshot is verified as a whole first. What the service knew of itself is left behind: members, and sessions,
-// whose ids are of the old cluster's epochs; what was under a lease ends (docs/protocol.md, rule T7). With an error nothing
-// was made.
+// whose ids are of the old cluster's epochs; what was under a lease ends (docs/protocol.md, rule T7). With an error
+// nothing was made.
 func Restore(o Options, snapshot string) (Layout, SnapshotInfo, error) {
 	info, err := ReadSnapshot(snapshot, nil)
 	if err != nil {
