@@ -18,6 +18,7 @@ var (
 	_ Merger       = KV{}
 	_ Leaser       = KV{}
 	_ Leveled      = KV{}
+	_ Watched      = KV{}
 )
 
 // Apply carries out an operation. It returns an error only for what Footprint would have refused

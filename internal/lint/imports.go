@@ -55,7 +55,10 @@ var packageRules = []packageRule{
 		"epaxos", "storage", "internal/config", "internal/identity", "internal/wire",
 	}, whyLeaf},
 	{"internal/history", []string{"epaxos", "execution", "internal/wire"}, whyLeaf},
-	{"internal/node", []string{"epaxos", "deps", "execution", "storage", "internal/wire"}, whyNode},
+	{"internal/watch", []string{"epaxos", "execution", "internal/wire"}, whyPure},
+	{"internal/node", []string{
+		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/watch",
+	}, whyNode},
 	{"internal/sim", []string{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},

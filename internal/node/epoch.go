@@ -196,6 +196,7 @@ func (n *Node) cutOff(void []execution.Vertex) {
 		return slices.ContainsFunc(void, func(v execution.Vertex) bool { return v.ID == id })
 	})
 	n.void = void
+	n.tellExecuted(n.ended)
 	n.unsaved.executed = append(n.unsaved.executed, n.ended...)
 	n.unsaved.hold = storage.HoldThis // whichever group takes this to the disk (rule M9)
 	n.unsaved.touch(n.now)
@@ -240,6 +241,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 		}
 	}
 	answers = append(answers, n.moveReads()...)
+	answers = n.continueWatches(answers)
 	for _, p := range n.peers {
 		n.tellEnded(p, true)
 	}
