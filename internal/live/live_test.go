@@ -33,6 +33,7 @@ func TestEveryProtocol(t *testing.T) {
 		"epaxos", "basicpaxos", "multipaxos", "flexiblepaxos-q2", "fastpaxos",
 	} {
 		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
 			p := tiny(t, protocol)
 			r, err := Run(t.Context(), p)
 			if err != nil {

@@ -125,7 +125,9 @@ func appendRecord(b []byte, r *Record) []byte {
 }
 
 func (d *decoder) record() Record {
-	r := Record{Slot: d.slot(), Promised: d.ballot(), Round: d.round(), Voted: d.bool(), Known: d.bool(), Decided: d.bool()}
+	r := Record{
+		Slot: d.slot(), Promised: d.ballot(), Round: d.round(), Voted: d.bool(), Known: d.bool(), Decided: d.bool(),
+	}
 	if !r.Known {
 		r.Entry = d.entry()
 	}
