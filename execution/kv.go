@@ -16,6 +16,7 @@ type KV struct{}
 var (
 	_ StateMachine = KV{}
 	_ Merger       = KV{}
+	_ Watched      = KV{}
 )
 
 // Apply carries out an operation. It returns an error only for what Footprint would have refused

@@ -95,7 +95,10 @@ func (v *view) Merge(key string, operand []byte) (ok bool) {
 		v.fault = fmt.Errorf("merge into key %q: %w", key, err)
 		return false
 	case ok:
-		v.state.Put(epaxos.SpaceState, key, merged)
+		if v.state.recording {
+			v.state.note(key, ChangeMerge, slices.Clone(operand))
+		}
+		v.state.write(epaxos.SpaceState, key, merged, true)
 	}
 	return ok
 }

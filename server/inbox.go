@@ -121,6 +121,7 @@ type call struct {
 	request   epaxos.Request
 	footprint epaxos.Footprint
 	read      *node.Read // instead of request and footprint
+	poll      *node.Poll // likewise
 	deadline  time.Time  // zero is none
 	done      func(Reply, error)
 	takesCut  bool // done gives back the group that a barrier pins

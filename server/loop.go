@@ -94,8 +94,12 @@ func (s *Server) now() time.Duration { return time.Since(s.started) }
 
 func (s *Server) propose(now time.Duration, c *call) {
 	s.calls.add(c)
-	if c.read != nil {
+	switch {
+	case c.read != nil:
 		s.read(now, c)
+		return
+	case c.poll != nil:
+		s.watch(now, c)
 		return
 	}
 	if err := s.node.Propose(now, c.id, c.request, c.footprint); err != nil {

@@ -171,6 +171,9 @@ func (c *calls) answer(answers []node.Answer, unpin func(group uint64)) {
 		}
 		delete(c.open, a.Proposal)
 		switch {
+		case a.Void && one.poll != nil:
+			one.done(Reply{Outcome: NotApplied}, errWatchVoid)
+			continue
 		case a.Void:
 			one.done(Reply{Outcome: NotApplied}, errVoid)
 			continue
@@ -241,6 +244,8 @@ func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
 		p.s.submitSession(r, request.Deadline, answered)
 	case wire.RequestRead:
 		p.s.submitRead(&request, answered)
+	case wire.RequestWatch:
+		p.s.submitWatch(&request, answered)
 	default:
 		if err := checkNumber(&r); err != nil {
 			answered(Reply{Outcome: NotApplied}, err)
@@ -261,16 +266,18 @@ func answerOf(reply Reply, err error) gateway.Answer {
 	}
 	answer.Result, answer.Detail = nil, err.Error()
 	switch {
-	case errors.Is(err, ErrInvalid):
+	case errors.Is(err, ErrInvalid), errors.Is(err, node.ErrWatch):
 		answer.Code = wire.CodeInvalid
 	case reply.verdict != execution.Executed:
 		answer.Code = verdictCode(reply.verdict)
-	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions):
+	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions),
+		errors.Is(err, node.ErrPolls):
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout
 	case errors.Is(err, node.ErrProbation), errors.Is(err, node.ErrNoRoom), errors.Is(err, node.ErrNotVoter),
-		errors.Is(err, node.ErrBehind), errors.Is(err, errVoid):
+		errors.Is(err, node.ErrBehind), errors.Is(err, errVoid), errors.Is(err, errDraining),
+		errors.Is(err, errWatchVoid):
 		answer.Code, answer.Retry = wire.CodeUnavailable, true
 	case errors.Is(err, ErrStopped) && reply.Outcome == NotApplied:
 		answer.Code, answer.Retry = wire.CodeUnavailable, true

@@ -132,7 +132,11 @@ func (s *Server) aged(done func(Reply, error)) func(Reply, error) {
 
 // takeBack ends the work for a request whose time is up. It reports whether that was possible.
 func (s *Server) takeBack(c *call) bool {
-	if c.read == nil {
+	switch {
+	case c.poll != nil:
+		s.endWatch(c)
+		return false // it is answered
+	case c.read == nil:
 		return s.node.Cancel(c.id)
 	}
 	s.node.CancelRead(c.id)

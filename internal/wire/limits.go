@@ -29,6 +29,10 @@ const (
 	MembersMax  = 256  // members told to a client
 	TokenMax    = 1024 // bytes of a token
 
+	WatchTokenMax  = 12 << 10  // bytes of a token of a watch
+	WatchEventsMax = 512       // events in one answer to a watch
+	WatchBytesMax  = 384 << 10 // bytes of keys and values in one answer to a watch, unless a single event has more
+
 	SessionWindow = 1024 // numbers from its floor on that a session takes
 )
 
