@@ -208,10 +208,10 @@ func (h *hostEffects) at(key pointKey) digest {
 	return sum
 }
 
-// sessionOf is the key of the session whose memory of a request a key is.
+// sessionOf is the key of the session of which a key remembers something: a request, or what is attached to it.
 func sessionOf(key pointKey) (pointKey, bool) {
 	const length = len("epocreplslotslot")
-	if key.space != epaxos.SpaceSession || len(key.key) != length+8 {
+	if key.space != epaxos.SpaceSession || len(key.key) <= length {
 		return pointKey{}, false
 	}
 	key.key = key.key[:length]
