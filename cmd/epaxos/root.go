@@ -26,7 +26,7 @@ interfere are decided in one round trip.
 		&cobra.Group{ID: groupData, Title: "Read and write:"},
 	)
 	root.AddCommand(
-		demoCommand(sh), experimentCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
+		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
 		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),

@@ -26,7 +26,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Out == "" {
 		return report, nil
 	}
-	return report, o.write(report, results, time.Since(began))
+	return report, o.Write(report, results, time.Since(began))
 }
 
 // Validate reports why the experiment cannot be run, or nil.
