@@ -31,6 +31,6 @@
 //
 // # Absent, on purpose
 //
-// Compaction of the log, snapshots, membership changes, leases of leaders and reads without the log: an experiment is over
-// before it needs them, and none of them makes a command quicker.
+// Compaction of the log, snapshots, membership changes, leases of leaders and reads without the log: an experiment is
+// over before it needs them, and none of them makes a command quicker.
 package paxos
