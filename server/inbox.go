@@ -125,4 +125,5 @@ type call struct {
 	deadline  time.Time  // zero is none
 	done      func(Reply, error)
 	takesCut  bool // done gives back the group that a barrier pins
+	session   bool // it is on a session: the footprint says what is attached to that as it is proposed
 }

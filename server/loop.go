@@ -102,7 +102,14 @@ func (s *Server) propose(now time.Duration, c *call) {
 		s.watch(now, c)
 		return
 	}
-	if err := s.node.Propose(now, c.id, c.request, c.footprint); err != nil {
+	err := error(nil)
+	if c.session {
+		c.footprint, err = s.node.SessionFootprint(&c.request)
+	}
+	if err == nil {
+		err = s.node.Propose(now, c.id, c.request, c.footprint)
+	}
+	if err != nil {
 		s.calls.refuse(c.id, err)
 	}
 }

@@ -74,10 +74,7 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 			ErrInvalid, len(request.Payload), PayloadBytesMax))
 		return
 	}
-	footprint, err := s.machine.Footprint(request.Payload)
-	if err == nil {
-		err = checkSpaces(footprint)
-	}
+	footprint, err := s.footprint(request.Payload)
 	if err != nil {
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
@@ -88,11 +85,31 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 	s.hand(&call{request: request, footprint: footprint, deadline: deadline, done: done})
 }
 
-// checkSpaces keeps a state machine out of what belongs to the service.
+// footprint is what a request touches, if the cluster may execute it.
+func (s *Server) footprint(payload []byte) (epaxos.Footprint, error) {
+	footprint, err := s.machine.Footprint(payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSpaces(footprint); err != nil {
+		return nil, err
+	}
+	if machine, leveled := s.machine.(execution.Leveled); leveled && s.status.Load().Members.Format < wire.Format {
+		if err := s.checkLevel(machine.Format(payload)); err != nil {
+			return nil, err
+		}
+	}
+	return footprint, nil
+}
+
+// checkSpaces keeps a state machine out of what belongs to the service, but for the leases of its keys.
 func checkSpaces(footprint epaxos.Footprint) error {
 	for i := range footprint {
-		if footprint[i].Space != epaxos.SpaceState {
-			return fmt.Errorf("the state machine touches space %d: it has space %d alone", footprint[i].Space,
+		a := &footprint[i]
+		_, named := epaxos.ParseInstanceKey(a.Key)
+		lease := a.Space == epaxos.SpaceSession && a.Mode == epaxos.Write && !a.Range && named
+		if a.Space != epaxos.SpaceState && !lease {
+			return fmt.Errorf("the state machine touches space %d: it has space %d, and may write leases", a.Space,
 				epaxos.SpaceState)
 		}
 	}
@@ -271,7 +288,7 @@ func answerOf(reply Reply, err error) gateway.Answer {
 	case reply.verdict != execution.Executed:
 		answer.Code = verdictCode(reply.verdict)
 	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions),
-		errors.Is(err, node.ErrPolls):
+		errors.Is(err, node.ErrPolls), errors.Is(err, errBusyLease):
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout

@@ -39,7 +39,7 @@ func (s *Server) submitRead(r *gateway.Request, done func(Reply, error)) {
 func (s *Server) readOf(r *gateway.Request) (*node.Read, error) {
 	read := &node.Read{Payload: r.Payload}
 	var err error
-	if read.Footprint, err = s.machine.Footprint(r.Payload); err != nil {
+	if read.Footprint, err = s.footprint(r.Payload); err != nil {
 		return nil, err
 	}
 	for i := range read.Footprint {

@@ -48,6 +48,10 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 		return n.endEpoch(answers)
 	}
 	n.mark()
+	if err := n.keepBooks(); err != nil {
+		n.fault = err
+		return answers, err
+	}
 	answers, err := n.serveReads(answers)
 	if err == nil {
 		answers, err = n.serveWatches(answers)
