@@ -145,6 +145,10 @@ func (t *Txn) Else(ops ...Op) *Txn {
 	return t
 }
 
+// Payload is the transaction as Commit sends it, for Start, and for whoever wants to know what it touches
+// (execution.KV.Footprint).
+func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
+
 // TxnResult is the answer to a transaction.
 type TxnResult struct {
 	Succeeded bool     // all compares held
