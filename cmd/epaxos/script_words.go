@@ -64,7 +64,8 @@ func parseCondition(words []string) (condition, error) {
 	case "if-exists", "if-absent":
 		need = 2
 	default:
-		return condition{}, at(0, "begins with %q: need then, else, if, if-version, if-exists, if-absent or if-count", words[0])
+		return condition{}, at(0, "begins with %q: need then, else, if, if-version, if-exists, if-absent or if-count",
+			words[0])
 	}
 	if len(words) != need {
 		return condition{}, at(min(need, len(words)), "%s has %d words after it: needs %s; quote what has blanks", words[0],
@@ -135,8 +136,8 @@ func parseStep(words []string) (step, error) {
 	return s, nil
 }
 
-// split cuts a line into words, and tells the column where each begins, from 1. A quoted word may hold anything; # begins
-// a comment.
+// split cuts a line into words, and tells the column where each begins, from 1. A quoted word may hold anything;
+// # begins a comment.
 func split(line string) (words []string, columns []int, err error) {
 	whole := line
 	for {
@@ -155,7 +156,8 @@ func split(line string) (words []string, columns []int, err error) {
 		}
 		quoted, err := strconv.QuotedPrefix(line)
 		if err != nil {
-			return nil, columns, at(len(words), "the quotes of %s do not close, or hold what Go does not know", strings.TrimSpace(line))
+			return nil, columns, at(len(words), "the quotes of %s do not close, or hold what Go does not know",
+				strings.TrimSpace(line))
 		}
 		word, err := strconv.Unquote(quoted)
 		if err != nil {
