@@ -86,13 +86,39 @@ func (h *holds) pin() (group uint64) {
 	return h.last
 }
 
+// pinAt pins the state of an earlier group, if it can still be read.
+func (h *holds) pinAt(group uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.check(0, group); err != nil {
+		return err
+	}
+	at, found := h.find(group)
+	if !found {
+		h.pins = slices.Insert(h.pins, at, pin{group: group})
+	}
+	h.pins[at].count++
+	return nil
+}
+
+// find is where the pin of a group is, or belongs.
+func (h *holds) find(group uint64) (at int, found bool) {
+	return slices.BinarySearchFunc(h.pins, group, func(p pin, group uint64) int { return cmp.Compare(p.group, group) })
+}
+
+// kept tells whether a pinned group is still what the store holds: its own goroutine may have adopted another state.
+// What was read before the answer is right.
+func (h *holds) kept(group uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.check(0, group)
+}
+
 // unpin takes one pin of a group back, and returns the floor from then on.
 func (h *holds) unpin(group uint64) (floor uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at, found := slices.BinarySearchFunc(h.pins, group, func(p pin, group uint64) int {
-		return cmp.Compare(p.group, group)
-	})
+	at, found := h.find(group)
 	if !found {
 		panic(fmt.Sprintf("storage: group %d is unpinned, but not pinned", group))
 	}

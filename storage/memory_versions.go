@@ -86,6 +86,59 @@ func (m *Memory) changes(since, at uint64, after []byte) ([]Write, error) {
 	return writes, nil
 }
 
+// memoryPast is an earlier state of a Memory.
+type memoryPast struct {
+	store *Memory
+	group uint64
+}
+
+// At implements Versions.
+func (m *Memory) At(group uint64) (Past, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shut != nil {
+		return nil, usable(m.shut)
+	}
+	if err := m.holds.pinAt(group); err != nil {
+		return nil, err
+	}
+	return &memoryPast{store: m, group: group}, nil
+}
+
+// Get implements Past.
+func (p *memoryPast) Get(key []byte) (value []byte, found bool, err error) {
+	m := p.store
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shut != nil {
+		return nil, false, usable(m.shut)
+	}
+	if err := m.holds.kept(p.group); err != nil {
+		return nil, false, err
+	}
+	value, found = m.state[string(key)]
+	for _, r := range m.past {
+		if r.group > p.group && r.key == string(key) { // the first that replaced it
+			value, found = r.value, r.found
+			break
+		}
+	}
+	return bytes.Clone(value), found, nil
+}
+
+// Scan implements Past.
+func (p *memoryPast) Scan(from, to []byte, visit func(key, value []byte) error) error {
+	return p.store.Changes(0, p.group, nil, func(w Write) error {
+		if bytes.Compare(w.Key, from) < 0 || to != nil && bytes.Compare(w.Key, to) >= 0 {
+			return nil
+		}
+		return visit(w.Key, w.Value)
+	})
+}
+
+// Close implements Past.
+func (p *memoryPast) Close() { p.store.Unpin(p.group) }
+
 // Pin implements Versions.
 func (m *Memory) Pin() (group uint64) { return m.holds.pin() }
 

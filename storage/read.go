@@ -10,8 +10,12 @@ import (
 
 // read returns a copy of what is stored under a key of Badger.
 func (b *Badger) read(key []byte) (value []byte, found bool, err error) {
+	return readKey(b.reader, key)
+}
+
+func readKey(txn *badger.Txn, key []byte) (value []byte, found bool, err error) {
 	err = guard("read", func() error {
-		item, err := b.reader.Get(key)
+		item, err := txn.Get(key)
 		if err != nil {
 			return err
 		}

@@ -53,8 +53,20 @@ type Versions interface {
 	// A pin ends with the process, and becomes void when another state is adopted.
 	Pin() (group uint64)
 	Unpin(group uint64)
+	// At lets the state as of a group be read that is held, pinned or newest, and keeps it readable until the Past is
+	// closed; ErrGone if it is older than all that is still kept.
+	At(group uint64) (Past, error)
 	// Held is the group whose state is held durably by a Batch; 0 if none is.
 	Held() (group uint64)
+}
+
+// Past is the state as it was after one group. Get and Scan are those of Store, but for one thing: once another state
+// was adopted they fail with ErrGone. One goroutine uses a Past at a time, any one, while others use the store.
+type Past interface {
+	Get(key []byte) (value []byte, found bool, err error)
+	Scan(from, to []byte, visit func(key, value []byte) error) error
+	// Close lets go of the state. It must be called, once.
+	Close()
 }
 
 // Staging takes in another replica's state, hidden beside the own one until a Batch adopts it. What is

@@ -14,6 +14,7 @@ import (
 	"github.com/264bc8cf/epaxos/internal/paxos"
 	"github.com/264bc8cf/epaxos/internal/wan"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
 
 var (
@@ -107,14 +108,14 @@ func (a *auditor) answered(now time.Duration, c *call, result []byte) {
 		a.violated("integrity", "a result does not decode: %v", err)
 	}
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Return: now, Outcome: wire.OutcomeApplied,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.At, Return: now, Outcome: wire.OutcomeApplied,
 		Result: decoded,
 	})
 }
 
 func (a *auditor) abandoned(c *call) {
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Outcome: wire.OutcomeUnknown,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.At, Outcome: wire.OutcomeUnknown,
 	})
 }
 
@@ -187,7 +188,7 @@ func audit(protocol Protocol, n int, seed uint64, alter func(*auditor)) (*audito
 	r := stream(seed, streamChaos, n)
 	p := Point{
 		Protocol: protocol, Replicas: n, Profile: randomProfile(r, n), Seed: seed, Duration: faultsLast,
-		Workload:  Workload{Load: Load{Clients: 1 + r.IntN(5)}, Conflict: 100 * r.Float64(), Writes: 60, Value: 16},
+		Workload:  workload.Spec{Load: workload.Load{Clients: 1 + r.IntN(5)}, Conflict: 100 * r.Float64(), Writes: 60, Value: 16},
 		Emulation: Emulation{Jitter: 20, Sync: time.Duration(r.IntN(3)) * time.Millisecond},
 	}
 	w, err := newWorld(p)
@@ -226,7 +227,7 @@ func audit(protocol Protocol, n int, seed uint64, alter func(*auditor)) (*audito
 			}
 		}
 	})
-	err = w.play(context.Background(), faultsLast+drainMax, func() bool {
+	err = w.play(context.Background(), faultsLast+DrainMax, func() bool {
 		return a.problem != "" || w.now > faultsLast && len(w.load.calls) == 0
 	})
 	return a, a.verdict(err)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
 
 // The experiments in which something goes wrong: a death, a slow replica, losses.
@@ -133,9 +135,9 @@ func slowPoints(o *Options) ([]Point, error) {
 	err := o.each(func(p Point) {
 		p.Workload.Conflict = o.firstConflict()
 		points = append(points, p)
-		p.Fault.Slow, p.Fault.SlowBy = p.succession()[0]+1, o.SlowBy
+		p.Fault.Slow, p.Fault.SlowBy = p.Succession()[0]+1, o.SlowBy
 		points = append(points, p)
-		p.Fault.Slow = p.succession()[p.Replicas-1] + 1
+		p.Fault.Slow = p.Succession()[p.Replicas-1] + 1
 		points = append(points, p)
 	})
 	return points, err
@@ -264,7 +266,7 @@ func scalePoints(o *Options) ([]Point, error) {
 	growing := *o
 	growing.Replicas = []int{5}
 	for _, clients := range o.Clients {
-		growing.Load = Load{Clients: clients}.String()
+		growing.Load = workload.Load{Clients: clients}.String()
 		err := growing.each(func(p Point) {
 			p.Workload.Conflict = o.firstConflict()
 			if clients > manyClients { // they make enough requests in a second
@@ -292,7 +294,7 @@ func showScale(o *Options, results []Result) Report {
 	growing := where(groups, inPhase("scale: clients"))
 	byReplicas := func(r *Result) float64 { return float64(r.Replicas) }
 	byClients := func(r *Result) float64 {
-		load, _ := ParseLoad(r.Load)
+		load, _ := workload.ParseLoad(r.Load)
 		return float64(load.Clients)
 	}
 	report := Report{Title: "What a command costs as work grows", Intro: []string{

@@ -1,17 +1,13 @@
 package experiment
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
-	"math/rand/v2"
-	"sort"
-	"sync"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
 
 // load is the clients of a run. They stand beside the replica of their region, at no distance.
@@ -19,81 +15,36 @@ type load struct {
 	w       *world
 	calls   map[epaxos.ProposalID]*call
 	regions []*region // by column; nil without clients
-	popular []float64 // cumulative shares of the shared keys, by rank
 	next    epaxos.ProposalID
 	open    int // measured requests without an answer
 }
 
 // region is the clients of one site.
 type region struct {
-	column   int
-	arrivals *rand.Rand
-	keys     *rand.Rand
-	stopped  bool
-	sequence uint64
+	column  int
+	source  *workload.Source
+	stopped bool
+	begun   int
 }
 
 // call is one request under way.
 type call struct {
-	region   *region
-	client   int
-	op       wire.Op
-	at       time.Duration
-	measured bool
-	chosen   bool
+	Call
+	region *region
+	client int
+	op     wire.Op
+	chosen bool
 }
-
-const (
-	hotKey = "hot"
-	// ownKeys is how many keys a region has to itself.
-	ownKeys = 1 << 20
-)
 
 func newLoad(w *world) (*load, error) {
 	l := &load{w: w, calls: map[epaxos.ProposalID]*call{}, regions: make([]*region, w.point.Replicas)}
-	for _, column := range w.point.regions() {
+	for _, column := range w.point.Regions() {
 		if column < 0 || column >= w.point.Replicas {
 			return nil, fmt.Errorf("region %d of %d", column+1, w.point.Replicas)
 		}
-		l.regions[column] = &region{
-			column: column, arrivals: stream(w.point.seed(), streamArrivals, column),
-			keys: stream(w.point.seed(), streamKeys, column),
-		}
-	}
-	if w.point.Workload.Zipf > 0 {
-		l.popular = popularity(w.point.Workload.Zipf, w.point.Workload.Keys)
+		l.regions[column] = &region{column: column, source: w.point.Source(column)}
 	}
 	return l, nil
-}
-
-// popularities are the tables in use: they are large, and many runs share one.
-var popularities struct {
-	sync.Mutex
-	tables map[string][]float64
-}
-
-// popularity is the cumulative distribution of ranks whose weights are rank^-exponent.
-func popularity(exponent float64, keys int) []float64 {
-	popularities.Lock()
-	defer popularities.Unlock()
-	name := fmt.Sprint(exponent, keys)
-	if table := popularities.tables[name]; table != nil {
-		return table
-	}
-	table := make([]float64, keys)
-	sum := 0.0
-	for i := range table {
-		sum += math.Pow(float64(i+1), -exponent)
-		table[i] = sum
-	}
-	for i := range table {
-		table[i] /= sum
-	}
-	if popularities.tables == nil {
-		popularities.tables = map[string][]float64{}
-	}
-	popularities.tables[name] = table
-	return table
 }
 
 // begin sets the clients off.
@@ -103,9 +54,7 @@ func (l *load) begin() {
 		case r == nil:
 		case l.w.point.Workload.Load.Clients > 0:
 			for client := range l.w.point.Workload.Load.Clients {
-				// Spread over a second, lest all requests of a closed loop come in one turn for ever.
-				delay := time.Duration(r.arrivals.Float64() * float64(time.Second))
-				l.w.events.push(delay, func() { l.request(r, client) })
+				l.w.events.push(r.source.Stagger(), func() { l.request(r, client) })
 			}
 		default:
 			l.arrive(r)
@@ -115,9 +64,8 @@ func (l *load) begin() {
 
 // arrive plans the next request of an open loop.
 func (l *load) arrive(r *region) {
-	wait := time.Duration(r.arrivals.ExpFloat64() / l.w.point.Workload.Load.Rate * float64(time.Second))
-	l.w.events.push(l.w.now+wait, func() {
-		l.request(r, int(r.sequence))
+	l.w.events.push(l.w.now+r.source.Wait(), func() {
+		l.request(r, r.begun)
 		if !r.stopped && l.w.now < l.end() {
 			l.arrive(r)
 		}
@@ -133,11 +81,11 @@ func (l *load) request(r *region, client int) {
 		return
 	}
 	l.next++
-	c := &call{region: r, client: client, op: l.draw(r), at: l.w.now, measured: l.w.now >= l.w.point.Warmup}
+	r.begun++
+	c := &call{Call: l.w.meter.Begin(l.w.now, r.column), region: r, client: client, op: r.source.Draw()}
 	l.calls[l.next] = c
-	if c.measured {
+	if c.Measured {
 		l.open++
-		l.w.meter.begun(r.column)
 	}
 	payload := wire.AppendOp(nil, &c.op)
 	footprint, err := execution.KV{}.Footprint(payload)
@@ -148,28 +96,6 @@ func (l *load) request(r *region, client int) {
 	l.w.propose(h, l.next, epaxos.Request{Payload: payload}, footprint)
 }
 
-// draw makes an operation.
-func (l *load) draw(r *region) wire.Op {
-	w := &l.w.point.Workload
-	r.sequence++
-	op := wire.Op{Kind: wire.OpGet}
-	switch {
-	case l.popular != nil:
-		rank := sort.SearchFloat64s(l.popular, r.keys.Float64())
-		op.Key = fmt.Appendf(nil, "key %d", rank)
-	case r.keys.Float64()*100 < w.Conflict:
-		op.Key = []byte(hotKey)
-	default:
-		op.Key = fmt.Appendf(nil, "%d-%d", r.column+1, r.keys.IntN(ownKeys))
-	}
-	if r.keys.Float64()*100 < w.Writes {
-		op.Kind, op.Value = wire.OpPut, make([]byte, max(w.Value, 16))
-		binary.BigEndian.PutUint64(op.Value, uint64(r.column)) //nolint:gosec // small
-		binary.BigEndian.PutUint64(op.Value[8:], r.sequence)
-	}
-	return op
-}
-
 // answered hears what became of a proposal.
 func (l *load) answered(column int, a *answer) {
 	c := l.calls[a.proposal]
@@ -178,15 +104,15 @@ func (l *load) answered(column int, a *answer) {
 	}
 	if !c.chosen {
 		c.chosen = true
-		l.w.meter.chosen(l.w.now, c, a)
+		l.w.meter.Chosen(l.w.now, &c.Call, Choice{Fast: a.fast, Deps: a.deps})
 	}
 	if !a.executed {
 		return
 	}
 	delete(l.calls, a.proposal)
-	l.w.meter.executed(l.w.now, c)
+	l.w.meter.Executed(l.w.now, &c.Call)
 	l.w.chaos.answered(l.w.now, c, a.result)
-	if c.measured {
+	if c.Measured {
 		l.open--
 	}
 	if l.w.point.Workload.Load.Clients > 0 {
@@ -201,8 +127,8 @@ func (l *load) refused(id epaxos.ProposalID) {
 		return
 	}
 	delete(l.calls, id)
-	l.w.meter.refused(c)
-	if c.measured {
+	l.w.meter.Refuse(&c.Call)
+	if c.Measured {
 		l.open--
 	}
 	if l.w.point.Workload.Load.Clients > 0 {
@@ -224,9 +150,9 @@ func (l *load) stop(column int) {
 		}
 		delete(l.calls, id)
 		l.w.chaos.abandoned(c)
-		if c.measured {
+		l.w.meter.Abandon(&c.Call)
+		if c.Measured {
 			l.open--
-			l.w.meter.abandoned(column)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/internal/wan"
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
 
 // Options are what an experiment can be told. Zero values are the experiment's own defaults, except for those of
@@ -20,6 +21,8 @@ type Options struct {
 	Zipf      []float64
 	Keys      int
 	Writes    float64
+	Adds      float64
+	Txns      float64
 	Value     int
 	RTT       string // a profile or a file
 	Load      string
@@ -31,11 +34,14 @@ type Options struct {
 	Tuning    Tuning
 	SlowBy    time.Duration
 	Clients   []int // for the experiment scale
-	Workers   int   // runs at a time
-	Out       string
-	Version   string
-	Progress  io.Writer // nil is none
-	Terminal  io.Writer
+	Workers   int   // runs at a time, in virtual time
+	// Real, if set, plays each point with real replicas, one after the other, instead of in virtual time. Then
+	// Emulation.Sync and Emulation.CPU must be zero.
+	Real     Runner
+	Out      string
+	Version  string
+	Progress io.Writer // nil is none
+	Terminal io.Writer
 }
 
 // DefaultEmulation is a disk that syncs in a millisecond, jitter of two percent, no loss, and processors that cost
@@ -96,14 +102,14 @@ func (o *Options) fullProfile(n int) (wan.Profile, error) {
 
 // base is a point with what all points of an experiment share.
 func (o *Options) base(n int) (Point, error) {
-	load, err := ParseLoad(o.Load)
+	load, err := workload.ParseLoad(o.Load)
 	if err != nil {
 		return Point{}, err
 	}
 	profile, err := o.profile(n)
 	return Point{
 		Experiment: o.Name, Replicas: n, Profile: profile,
-		Workload:  Workload{Load: load, Keys: o.Keys, Writes: o.Writes, Value: o.Value},
+		Workload:  workload.Spec{Load: load, Keys: o.Keys, Writes: o.Writes, Adds: o.Adds, Txns: o.Txns, Value: o.Value},
 		Emulation: o.Emulation, Tuning: o.Tuning, Warmup: o.Warmup, Duration: o.Duration, Seed: o.Seed,
 	}, err
 }
@@ -138,4 +144,12 @@ func (o *Options) repeat(points []Point) []Point {
 		}
 	}
 	return all
+}
+
+// modeText tells on what the runs are played.
+func (o *Options) modeText() string {
+	if o.Real != nil {
+		return "on real replicas"
+	}
+	return "in virtual time"
 }

@@ -3,51 +3,12 @@ package experiment
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wan"
+	"github.com/264bc8cf/epaxos/internal/workload"
 )
-
-// Load is what clients ask for. Exactly one of its fields is set.
-type Load struct {
-	Rate    float64 // requests a second in each region, at the times of a Poisson process
-	Clients int     // in each region, each of which sends the next request when the last is answered
-}
-
-// ParseLoad reads open:RATE or closed:CLIENTS.
-func ParseLoad(text string) (Load, error) {
-	kind, amount, _ := strings.Cut(text, ":")
-	v, err := strconv.ParseFloat(amount, 64)
-	switch {
-	case err != nil || v <= 0 || v > 1e6:
-	case kind == "open":
-		return Load{Rate: v}, nil
-	case kind == "closed" && v == float64(int(v)):
-		return Load{Clients: int(v)}, nil
-	}
-	return Load{}, fmt.Errorf("load %q: want open:RATE, in requests a second of each region, or closed:CLIENTS", text)
-}
-
-// String is the form that ParseLoad reads.
-func (l Load) String() string {
-	if l.Clients > 0 {
-		return fmt.Sprintf("closed:%d", l.Clients)
-	}
-	return "open:" + strconv.FormatFloat(l.Rate, 'g', -1, 64)
-}
-
-// Workload is what requests do.
-type Workload struct {
-	Load     Load
-	Conflict float64 // percent of requests on one key that all regions share; the others are on keys of their region
-	Zipf     float64 // if positive, all requests draw from shared keys by this exponent instead
-	Keys     int     // how many those are
-	Writes   float64 // percent that are puts; the others are gets
-	Value    int     // bytes of a value
-}
 
 // Emulation is what stands for the machines and the network.
 type Emulation struct {
@@ -76,7 +37,7 @@ type Point struct {
 	Protocol   Protocol
 	Replicas   int
 	Profile    wan.Profile // one site for each replica
-	Workload   Workload
+	Workload   workload.Spec
 	Active     []int // regions with clients, from 0; nil is all
 	Emulation  Emulation
 	Tuning     Tuning
@@ -87,22 +48,13 @@ type Point struct {
 	Repeat     int // which of the repetitions, from 0; it enters into the seed
 }
 
-// drainMax is how long after the end of the measured time answers are waited for.
-const drainMax = 20 * time.Second
+// DrainMax is how long after the end of the measured time answers are waited for.
+const DrainMax = 20 * time.Second
 
 func (p *Point) validate() error {
-	w := p.Workload
 	switch {
 	case p.Replicas < 3 || p.Replicas > epaxos.VotersMax || len(p.Profile.Sites) != p.Replicas:
 		return fmt.Errorf("%d replicas at %d sites: need at least 3, and a site for each", p.Replicas, len(p.Profile.Sites))
-	case w.Conflict < 0 || w.Conflict > 100 || w.Writes < 0 || w.Writes > 100:
-		return fmt.Errorf("conflicts of %v %% and writes of %v %%: need 0 to 100", w.Conflict, w.Writes)
-	case w.Zipf < 0 || w.Zipf > 5 || w.Zipf > 0 && (w.Keys < 1 || w.Keys > 10_000_000):
-		return fmt.Errorf("zipf %v of %d keys: need an exponent up to 5 and at most 10,000,000 keys", w.Zipf, w.Keys)
-	case w.Value < 0 || w.Value > 64<<10:
-		return fmt.Errorf("values of %d bytes: need at most 65536", w.Value)
-	case (w.Load.Rate > 0) == (w.Load.Clients > 0):
-		return fmt.Errorf("load %+v: need a rate or a number of clients", w.Load)
 	case p.Duration <= 0 || p.Warmup < 0 || p.Emulation.Sync < 0 || p.Emulation.CPU < 0:
 		return fmt.Errorf("times must not be negative, and the duration positive")
 	case p.Emulation.Loss < 0 || p.Emulation.Loss > 50 || p.Emulation.Jitter < 0 || p.Emulation.Jitter > 1000:
@@ -113,11 +65,21 @@ func (p *Point) validate() error {
 	case p.Fault.Crash > p.Replicas || p.Fault.Slow > p.Replicas:
 		return fmt.Errorf("replica %d does not exist", max(p.Fault.Crash, p.Fault.Slow))
 	}
+	if err := p.Workload.Validate(); err != nil {
+		return err
+	}
 	return p.Profile.Validate()
 }
 
-// regions with clients.
-func (p *Point) regions() []int {
+// Source draws the requests of a region, counted from 0: the same in virtual time and on real sockets.
+func (p *Point) Source(region int) *workload.Source {
+	return workload.NewSource(&p.Workload, region, workload.Streams{
+		Arrivals: stream(p.StreamSeed(), streamArrivals, region), Keys: stream(p.StreamSeed(), streamKeys, region),
+	})
+}
+
+// Regions are those with clients, by column.
+func (p *Point) Regions() []int {
 	if p.Active != nil {
 		return p.Active
 	}
@@ -128,18 +90,18 @@ func (p *Point) regions() []int {
 	return all
 }
 
-// succession orders the replicas by how well each would lead: by the mean over the clients' regions of the way to the
+// Succession orders the replicas by how well each would lead: by the mean over the clients' regions of the way to the
 // leader and back and of the leader's phase 2. A leader that was asked for comes first.
-func (p *Point) succession() []int {
+func (p *Point) Succession() []int {
 	order := make([]int, p.Replicas)
 	cost := make([]float64, p.Replicas)
 	quorum := p.Protocol.Quorums(p.Replicas).Accept
 	for i := range order {
 		order[i] = i
-		for _, region := range p.regions() {
+		for _, region := range p.Regions() {
 			cost[i] += p.Profile.RTT[region][i]
 		}
-		cost[i] = cost[i]/float64(len(p.regions())) + p.Profile.NearestQuorumRTT(i, quorum)
+		cost[i] = cost[i]/float64(len(p.Regions())) + p.Profile.NearestQuorumRTT(i, quorum)
 		if p.Profile.Sites[i] == p.Protocol.Leader {
 			cost[i] = -1
 		}

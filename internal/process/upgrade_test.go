@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,10 +11,11 @@ import (
 	"github.com/264bc8cf/epaxos/internal/process/cluster"
 	"github.com/264bc8cf/epaxos/internal/process/traffic"
 	"github.com/264bc8cf/epaxos/internal/process/validate"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // TestRollingUpgrade restarts the replicas of a cluster one at a time under load, from programs that know format
-// level 1 to programs that know 2, and raises the level. What stayed behind is refused by name.
+// level 1 to programs that know all, and raises the level. What stayed behind is refused by name.
 func TestRollingUpgrade(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts nine processes")
@@ -66,7 +68,7 @@ func TestRollingUpgrade(t *testing.T) {
 		t.Fatal(code, err)
 	}
 	expect(1, "replica 3 does not answer", "member", "raise-format")
-	expect(0, "format level 2 from epoch 2 on", "member", "raise-format", "--force")
+	expect(0, fmt.Sprintf("format level %d from epoch 2 on", wire.Format), "member", "raise-format", "--force")
 	expect(0, "is sound", "snapshot", "save", file)
 	if err := last.Launch(); err != nil {
 		t.Fatal(err)
@@ -76,7 +78,7 @@ func TestRollingUpgrade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(log, "replica 3 knows format levels 1 to 1, and the cluster is at level 2") {
+		if strings.Contains(log, fmt.Sprintf("knows format levels 1 to 1, and the cluster is at level %d", wire.Format)) {
 			break
 		}
 		if !cluster.Sleep(ctx) {
@@ -105,7 +107,7 @@ func TestRollingUpgrade(t *testing.T) {
 	code, err := last.Wait(ctx)
 	log, unread := last.Log()
 	if err != nil || unread != nil || code != 1 ||
-		!strings.Contains(log, "the cluster is at format level 2, and this program knows 1 to 1") {
+		!strings.Contains(log, fmt.Sprintf("is at format level %d, and this program knows 1 to 1", wire.Format)) {
 		t.Errorf("a program that is too old ended with %d, %v:\n%s", code, errors.Join(err, unread), log)
 	}
 	if _, err := validate.History(load.Operations()); err != nil {

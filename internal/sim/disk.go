@@ -114,6 +114,9 @@ func (d *disk) Changes(since, at uint64, after []byte, visit func(storage.Write)
 	return d.memory.Changes(since, at, after, visit)
 }
 
+// At implements node.Store.
+func (d *disk) At(group uint64) (storage.Past, error) { return d.memory.At(group) }
+
 // Unpin implements node.Store.
 func (d *disk) Unpin(group uint64) { d.memory.Unpin(group) }
 

@@ -23,9 +23,9 @@ type Control struct {
 // Format is the level from which on the command may be proposed: older programs would not understand it.
 func (c *Control) Format() uint32 {
 	if c.Kind == ControlBarrier {
-		return 2
+		return FormatBarriers
 	}
-	return 1
+	return FormatMin
 }
 
 // Footprint is what the command touches: everything, so that it has one place in the order of all commands.

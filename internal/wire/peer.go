@@ -4,11 +4,15 @@ import "github.com/264bc8cf/epaxos/epaxos"
 
 // Format is the highest level of what replicas may send and propose that this program knows; FormatMin is the
 // lowest. Which one holds stands in the membership.
-//
-// Level 2 has barriers (ControlBarrier), and with them snapshots of a cluster that serves.
 const (
 	FormatMin uint32 = 1
-	Format    uint32 = 2
+	Format           = FormatLeases
+)
+
+// What the levels after the first brought: programs that know only those before cannot execute it.
+const (
+	FormatBarriers uint32 = 2 // ControlBarrier, and with it snapshots of a cluster that serves
+	FormatLeases   uint32 = 3 // keys that end with a lease
 )
 
 // Hello opens a connection between two replicas, each way.

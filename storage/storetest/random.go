@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -15,8 +16,15 @@ type versionsModel struct {
 	states  []map[string]string // as of each group
 	staged  map[string]string   // nil if nothing is
 	pins    []uint64
+	pasts   []openPast
 	held    uint64
 	adopted uint64
+}
+
+// openPast is a state that is being read.
+type openPast struct {
+	storage.Past
+	group uint64
 }
 
 func (m *versionsModel) last() uint64 { return uint64(len(m.states) - 1) }
@@ -46,8 +54,12 @@ func (m *versionsModel) save(b storage.Batch) {
 // readable are the groups whose state must be there.
 func (m *versionsModel) readable() []uint64 {
 	groups := []uint64{m.last()}
-	for _, group := range append(m.pins, m.held) {
-		if group >= m.adopted && (group > 0 || slices.Contains(m.pins, 0)) {
+	pinned := slices.Clone(m.pins)
+	for _, p := range m.pasts {
+		pinned = append(pinned, p.group)
+	}
+	for _, group := range append(pinned, m.held) {
+		if group >= m.adopted && (group > 0 || slices.Contains(pinned, 0)) {
 			groups = append(groups, group)
 		}
 	}
@@ -82,12 +94,67 @@ func (m *versionsModel) check(t *testing.T, s storage.Store) {
 			wantStrings(t, what, sorted(applied), sorted(m.states[at])...)
 		}
 	}
+	for _, p := range m.pasts {
+		m.checkPast(t, p)
+	}
 	if m.staged == nil {
 		wantNoneStaged(t, s)
 	} else {
 		wantStrings(t, wrong+"staged", staged(t, s), sorted(m.staged)...)
 	}
 	wantStrings(t, wrong+"state", state(t, s, "", ""), sorted(m.states[m.last()])...)
+}
+
+// checkPast compares what one who reads an earlier state sees of it.
+func (m *versionsModel) checkPast(t *testing.T, p openPast) {
+	t.Helper()
+	shown := map[string]string{}
+	err := p.Scan([]byte("k1"), []byte("k3"), func(key, value []byte) error {
+		shown[string(key)] = string(value)
+		return nil
+	})
+	for i := 0; i < 40 && err == nil; i += 3 {
+		key := fmt.Sprintf("k%02d", i)
+		value, found, failed := p.Get([]byte(key))
+		if want, there := m.states[p.group][key]; failed == nil && (found != there || string(value) != want) {
+			t.Fatalf("violation of durability: as of %d %s is %q, %v, want %q", p.group, key, value, found, want)
+		}
+		err = failed
+	}
+	if p.group < m.adopted {
+		if !errors.Is(err, storage.ErrGone) {
+			t.Fatalf("as of %d, before another state was adopted: %v, want ErrGone", p.group, err)
+		}
+		return
+	}
+	want := maps.Clone(m.states[p.group])
+	maps.DeleteFunc(want, func(key, _ string) bool { return key < "k1" || key >= "k3" })
+	wantStrings(t, fmt.Sprint("violation of durability: read as of ", p.group, ", ", err), sorted(shown), sorted(want)...)
+}
+
+// leave ends what does not outlive a process.
+func (m *versionsModel) leave() {
+	for _, p := range m.pasts {
+		p.Close()
+	}
+	m.pins, m.pasts = nil, nil
+}
+
+// look begins or ends to read a state.
+func (m *versionsModel) look(t *testing.T, s storage.Store, r *rand.Rand) {
+	t.Helper()
+	if i := r.IntN(4); i < len(m.pasts) {
+		m.pasts[i].Close()
+		m.pasts = slices.Delete(m.pasts, i, i+1)
+		return
+	}
+	readable := m.readable()
+	group := readable[r.IntN(len(readable))]
+	p, err := s.At(group)
+	if err != nil {
+		t.Fatalf("violation of durability: read as of %d: %v", group, err)
+	}
+	m.pasts = append(m.pasts, openPast{p, group})
 }
 
 func sorted(state map[string]string) (lines []string) {
@@ -102,14 +169,15 @@ func testRandomVersions(t *testing.T, f Factory) {
 	r := rand.New(rand.NewPCG(20, 27))
 	s := open(t, f)
 	m := &versionsModel{states: []map[string]string{{}}}
+	defer m.leave()
 	for step := range 400 {
-		switch act := r.IntN(30); {
+		switch act := r.IntN(33); {
 		case act < 3:
 			s = [...]func() storage.Store{
 				func() storage.Store { return reopen(t, f, s) },
 				func() storage.Store { return f.Crash(t, s) },
 			}[r.IntN(2)]()
-			m.pins = nil
+			m.leave()
 		case act < 6:
 			m.pins = append(m.pins, s.Pin())
 		case act < 8 && len(m.pins) > 0:
@@ -125,7 +193,9 @@ func testRandomVersions(t *testing.T, f Factory) {
 			for _, w := range writes {
 				m.staged[string(w.Key)] = string(w.Value)
 			}
-		case act == 10:
+		case act < 13:
+			m.look(t, s, r)
+		case act == 13:
 			if err := s.DropStaged(); err != nil {
 				t.Fatal(err)
 			}

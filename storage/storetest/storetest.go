@@ -55,6 +55,7 @@ func Run(t *testing.T, newFactory func(t *testing.T) Factory) {
 		{"what was dropped stays dropped after closing", func(t *testing.T, f Factory) { testDropSurvives(t, f, nil) }},
 		{"large groups can be dropped", testDropLarge},
 		{"a pinned state stays readable", testPin},
+		{"an earlier state is read as it was", testAt},
 		{"a held state stays readable, after a crash too", func(t *testing.T, f Factory) { testHold(t, f, f.Crash) }},
 		{"a held state stays readable, after closing too", func(t *testing.T, f Factory) { testHold(t, f, nil) }},
 		{"changes are what was set or deleted between two groups", testChanges},

@@ -77,6 +77,68 @@ func testPin(t *testing.T, f Factory) {
 	}
 }
 
+func testAt(t *testing.T, f Factory) {
+	s := open(t, f)
+	at := func(group uint64) storage.Past {
+		t.Helper()
+		p, err := s.At(group)
+		if err != nil {
+			t.Fatalf("read as of %d: %v", group, err)
+		}
+		return p
+	}
+	want := func(p storage.Past, from, to string, pairs ...string) {
+		t.Helper()
+		var got []string
+		bound := []byte(to)
+		if to == "" {
+			bound = nil
+		}
+		err := p.Scan([]byte(from), bound, func(key, value []byte) error {
+			got = append(got, fmt.Sprintf("%s=%s", key, value))
+			return nil
+		})
+		wantStrings(t, fmt.Sprint("violation of durability: scan, ", err), got, pairs...)
+	}
+	save(t, s, "1", set("a", "1"), set("b", "1"), set("c", ""))
+	first := at(1)
+	save(t, s, "2", set("a", "2"), del("b"), set("aa", "2"))
+	second := at(2)
+	again := at(1)
+	save(t, s, "3", set("a", "3"), set("b", "3"), del("c"))
+	want(first, "", "", "a=1", "b=1", "c=")
+	want(second, "", "", "a=2", "aa=2", "c=")
+	want(second, "aa", "c", "aa=2")
+	first.Close()
+	want(again, "a", "b", "a=1")
+	value, found, err := again.Get([]byte("b"))
+	if string(value) != "1" || !found || err != nil {
+		t.Fatalf("violation of durability: b is %q, %v, %v, want 1", value, found, err)
+	}
+	if value, found, err := again.Get([]byte("aa")); found || err != nil {
+		t.Fatalf("violation of durability: aa is %q, %v, %v, want nothing", value, found, err)
+	}
+	enough := errors.New("enough")
+	if err := again.Scan(nil, nil, func(_, _ []byte) error { return enough }); !errors.Is(err, enough) {
+		t.Fatalf("the error of visit comes back as %v", err)
+	}
+	again.Close()
+	second.Close()
+	for _, group := range []uint64{1, 2, 4} {
+		if p, err := s.At(group); !errors.Is(err, storage.ErrGone) {
+			t.Fatalf("read as of %d: %v, %v, want ErrGone", group, p, err)
+		}
+	}
+	newest := at(3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := newest.Get([]byte("a")); !errors.Is(err, storage.ErrClosed) {
+		t.Fatalf("read after the store was closed: %v, want ErrClosed", err)
+	}
+	newest.Close()
+}
+
 func testHold(t *testing.T, f Factory, leave func(*testing.T, storage.Store) storage.Store) {
 	if leave == nil {
 		leave = func(t *testing.T, s storage.Store) storage.Store { return reopen(t, f, s) }
@@ -180,6 +242,9 @@ func testChangesConcurrently(t *testing.T, f Factory) {
 		reading.Go(func() {
 			for {
 				got, err := changesAfter(s, 0, pinned, nil)
+				if err == nil {
+					err = getPinned(s, pinned)
+				}
 				if errors.Is(err, storage.ErrClosed) {
 					return
 				}
@@ -200,4 +265,18 @@ func testChangesConcurrently(t *testing.T, f Factory) {
 		t.Fatal(err)
 	}
 	reading.Wait()
+}
+
+// getPinned reads one key of the state that testChangesConcurrently pins.
+func getPinned(s storage.Store, pinned uint64) error {
+	p, err := s.At(pinned)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	value, _, err := p.Get([]byte("07"))
+	if err == nil && string(value) != "pinned" {
+		return fmt.Errorf("key 07 is %q", value)
+	}
+	return err
 }
