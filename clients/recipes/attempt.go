@@ -10,13 +10,14 @@ import (
 
 // attempt is one try to hold something: a lock, for writing or reading, or an election.
 //
-// What it holds is a key, mine, that it writes in a transaction whose conditions say that nobody is in the way. So the
-// order of commands decides, and nothing that this process believes. Who has to wait takes a ticket and stands in a queue,
-// for fairness alone: it waits for the one before it to leave, and the first for those who hold.
+// What it holds is a key, mine, that it writes in a transaction whose conditions say that nobody is in the way.
+// So the order of commands decides, and nothing that this process believes. Who has to wait takes a ticket and
+// stands in a queue, for fairness alone: it waits for the one before it to leave, and the first for those who
+// hold.
 //
-// All that it writes is under the lease, so what the dead held goes with it, as does their place in the queue. Its identity
-// stands in all of it, and is that of no other attempt ever; so a step that is sent again finds out what the copy before
-// has done, and what is removed in the end is nobody else's.
+// All that it writes is under the lease, so what the dead held goes with it, as does their place in the queue.
+// Its identity stands in all of it, and is that of no other attempt ever; so a step that is sent again finds out
+// what the copy before has done, and what is removed in the end is nobody else's.
 type attempt struct {
 	session *Session
 	name    string // of what is to be held: all keys begin with it
@@ -58,8 +59,8 @@ func (o obstacle) look() clients.Op {
 	return clients.OpGet(o.key)
 }
 
-// enter waits until it is the turn of the attempt and nobody is in the way, and returns the token. If the attempt does not
-// hold in the end, it leaves nothing behind.
+// enter waits until it is the turn of the attempt and nobody is in the way, and returns the token. If the attempt
+// does not hold in the end, it leaves nothing behind.
 func (a *attempt) enter(ctx context.Context, wait bool) (token uint64, err error) {
 	if err := a.session.admits(a.name); err != nil {
 		return 0, err
@@ -72,8 +73,7 @@ func (a *attempt) enter(ctx context.Context, wait bool) (token uint64, err error
 	}
 	switch {
 	case err != nil:
-		a.session.cleanUp(err, a.removal())
-		return 0, ended(ctx, err)
+		return 0, a.session.cleanUp(ctx, err, a.removal())
 	case token == 0:
 		return 0, ErrHeld
 	}
@@ -250,8 +250,7 @@ func (a *attempt) leave(ctx context.Context) error {
 	r, err := commit(ctx, a.session.store, a.removal())
 	switch {
 	case err != nil:
-		a.session.cleanUp(nil, a.removal()) // a copy that comes late finds nothing of the attempt
-		return ended(ctx, err)
+		return a.session.cleanUp(ctx, err, a.removal())
 	case !r.Succeeded && r.repeated == nil:
 		return ErrLost
 	}
@@ -262,8 +261,8 @@ func (a *attempt) leave(ctx context.Context) error {
 // at stay short, and few commands are spent on it.
 const tidyEvery = 64
 
-// tidy has the rests of deleted keys forgotten now and then, whose names are used only once. Whoever comes next does
-// the same, so it is tried once.
+// tidy has the rests of deleted keys forgotten now and then, whose names are used only once. Whoever comes next
+// does the same, so it is tried once.
 func (a *attempt) tidy() {
 	if a.ticket == 0 || a.ticket%tidyEvery != 0 {
 		return

@@ -9,8 +9,8 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-// Barrier holds up all that wait at it, until who holds it opens it. It can be held again after that: whoever waited
-// the first time goes on all the same. Its methods are safe for concurrent use.
+// Barrier holds up all that wait at it, until who holds it opens it. It can be held again after that: whoever
+// waited the first time goes on all the same. Its methods are safe for concurrent use.
 //
 //	NAME/holder  the identity of who holds it; leased
 //	NAME/opened  the version of the holder that opened it last. It is never deleted
@@ -27,8 +27,8 @@ func (b *Barrier) attempt() *attempt {
 	return m.attempt()
 }
 
-// Hold closes the barrier. The error is ErrHeld if it is held already. It ends with the session, too: then those who
-// wait are told so.
+// Hold closes the barrier. The error is ErrHeld if it is held already. It ends with the session, too: then those
+// who wait are told so.
 func (b *Barrier) Hold(ctx context.Context) (*Hold, error) {
 	l, err := b.attempt().lock(ctx, "hold barrier", false)
 	if err != nil {
@@ -40,8 +40,8 @@ func (b *Barrier) Hold(ctx context.Context) (*Hold, error) {
 // Hold is a barrier that is held.
 type Hold struct{ lock *Lock }
 
-// Open lets all go on that wait. The error matches ErrLost if the hold was lost before. While the outcome is unknown it
-// may be called again.
+// Open lets all go on that wait. The error matches ErrLost if the hold was lost before. While the outcome is
+// unknown it may be called again.
 func (h *Hold) Open(ctx context.Context) error {
 	if err := h.open(ctx); err != nil {
 		return fmt.Errorf("open barrier %q: %w", h.lock.attempt.name, err)
@@ -60,7 +60,7 @@ func (h *Hold) open(ctx context.Context) error {
 	})
 	switch {
 	case err != nil:
-		return ended(ctx, err)
+		return err
 	case !r.Succeeded && r.repeated == nil:
 		return ErrLost
 	}
@@ -70,8 +70,8 @@ func (h *Hold) open(ctx context.Context) error {
 // Lost is closed when the barrier may be held no more, see Lock.Lost.
 func (h *Hold) Lost() <-chan struct{} { return h.lock.Lost() }
 
-// Wait returns when the barrier is open, at once if nobody holds it. The error matches ErrAbandoned if who held it lost
-// its lease without having opened it, and nobody has opened it since.
+// Wait returns when the barrier is open, at once if nobody holds it. The error matches ErrAbandoned if who held it
+// lost its lease without having opened it, and nobody has opened it since.
 func (b *Barrier) Wait(ctx context.Context) error {
 	if err := b.wait(ctx); err != nil {
 		return fmt.Errorf("wait at barrier %q: %w", b.name, err)
@@ -85,15 +85,15 @@ func (b *Barrier) wait(ctx context.Context) error {
 	look := txn{then: []clients.Op{clients.OpGet(b.name + "/holder"), clients.OpGet(b.name + "/opened")}}
 	r, err := commit(ctx, b.session.store, look)
 	if err != nil {
-		return ended(ctx, err)
+		return err
 	}
 	held := r.Results[0].Version
 	for r.Results[0].Found && r.Results[0].Version == held {
 		if err := await(ctx, b.session.store, rival{b.name + "/holder", held}); err != nil {
-			return ended(ctx, err)
+			return err
 		}
 		if r, err = commit(ctx, b.session.store, look); err != nil {
-			return ended(ctx, err)
+			return err
 		}
 	}
 	if held == 0 {

@@ -11,8 +11,8 @@ import (
 // book is what a run checks. It believes nothing that the recipes say of themselves but what they promise.
 type book struct {
 	w *world
-	// honest: no process is paused, and no clock jumps or goes at another rate. Then no two may even believe that they
-	// hold a lock at one time, with or without a fence.
+	// honest: no process is paused, and no clock jumps or goes at another rate. Then no two may even believe that
+	// they hold a lock at one time, with or without a fence.
 	honest bool
 
 	mu        sync.Mutex

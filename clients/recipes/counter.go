@@ -8,8 +8,8 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-// Counter is a number that anybody adds to, from everywhere at once: adds do not wait for each other. The key of that
-// name holds it, in decimal. Its methods are safe for concurrent use. It needs no session of this package.
+// Counter is a number that anybody adds to, from everywhere at once: adds do not wait for each other. The key of
+// that name holds it, in decimal. Its methods are safe for concurrent use. It needs no session of this package.
 type Counter struct {
 	store store
 	name  string

@@ -8,8 +8,8 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-// Election makes one of its candidates the leader, as long as it lives and wants to be; the others wait in turn. It is a
-// Mutex whose holder shows a value. Its methods are safe for concurrent use.
+// Election makes one of its candidates the leader, as long as it lives and wants to be; the others wait in turn. It
+// is a Mutex whose holder shows a value. Its methods are safe for concurrent use.
 //
 //	NAME/holder              the identity of the leader: its version is the token of its term
 //	NAME/value               what the leader shows; gone at the same moment as the holder
@@ -19,8 +19,8 @@ type Election struct{ mutex Mutex }
 // NewElection names an election. All keys that begin with name and a slash are its own.
 func NewElection(s *Session, name string) *Election { return &Election{Mutex{session: s, name: name}} }
 
-// Campaign waits until the caller is the leader. The value is shown to those who observe, an address for instance. It ends
-// as Mutex.Lock does.
+// Campaign waits until the caller is the leader. The value is shown to those who observe, an address for
+// instance. It ends as Mutex.Lock does.
 func (e *Election) Campaign(ctx context.Context, value []byte) (*Leadership, error) {
 	l, err := e.mutex.attempt(pair{e.mutex.name + "/value", value}).lock(ctx, "campaign for", true)
 	if err != nil {
@@ -84,8 +84,8 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	return leader, err
 }
 
-// Observe tells who leads, and then each change, until ctx ends, which it tells as an error, the last. Terms and values that
-// are over before they are read are left out; tokens never go back. A Leader with token 0 says that
+// Observe tells who leads, and then each change, until ctx ends, which it tells as an error, the last. Terms and
+// values that are over before they are read are left out; tokens never go back. A Leader with token 0 says that
 // there is none. It outlives the session.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return observer{store: e.mutex.session.store, name: e.mutex.name}.all(ctx)

@@ -10,8 +10,8 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// simLease keeps itself alive as clients.Lease does: it is over for the process as soon as a replica may end it, counted
-// from when the last keep-alive that was acknowledged was sent.
+// simLease keeps itself alive as clients.Lease does: it is over for the process as soon as a replica may end it,
+// counted from when the last keep-alive that was acknowledged was sent.
 type simLease struct {
 	p    *process
 	id   epaxos.InstanceID

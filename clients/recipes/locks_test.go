@@ -181,6 +181,11 @@ func (a *actors) count(one func(*tally)) {
 func (a *actors) turnOf(s *Session, p *process, r *rand.Rand, who string) (holds bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	defer func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			a.violated("progress", "%s waits for ever", who)
+		}
+	}()
 	if r.IntN(4) == 0 { // somebody who loses patience, at any moment
 		defer time.AfterFunc(time.Duration(r.Int64N(int64(500*time.Millisecond))), cancel).Stop()
 	}
@@ -231,9 +236,7 @@ type held struct {
 // whether the lock is still held, since it was forgotten.
 func (a *actors) critical(h held, p *process, r *rand.Rand) (forgotten bool) {
 	if h.err != nil {
-		if errors.Is(h.err, context.DeadlineExceeded) {
-			a.violated("progress", "%s waits for ever: %v", h.who, h.err)
-		}
+
 		a.count(func(t *tally) {
 			if errors.Is(h.err, context.Canceled) {
 				t.cancelled++

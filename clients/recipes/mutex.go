@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Mutex is a lock that at most one holds at a time, first come, first served. Its methods are safe for concurrent use;
-// two calls of Lock exclude each other though they come from one process, or use one Mutex.
+// Mutex is a lock that at most one holds at a time, first come, first served. Its methods are safe for concurrent
+// use; two calls of Lock exclude each other though they come from one process, or use one Mutex.
 //
 //	NAME/holder              the identity of the holder: its version is the fencing token
 //	NAME/tickets             how many tickets were given out
@@ -51,18 +51,18 @@ func (a *attempt) lock(ctx context.Context, act string, wait bool) (*Lock, error
 	return &Lock{attempt: a, token: token}, nil
 }
 
-// Token is the fencing token: greater than that of everybody who had the lock before. Send it along with all that is
-// done under the lock, to something that refuses tokens smaller than it has seen, as a Fence does. Nothing else
-// keeps out a holder that has slept through the end of its lease.
+// Token is the fencing token: greater than that of everybody who had the lock before. Send it along with all that
+// is done under the lock, to something that refuses tokens smaller than it has seen, as a Fence does. Nothing
+// else keeps out a holder that has slept through the end of its lease.
 func (l *Lock) Token() uint64 { return l.token }
 
-// Lost is closed when another may hold the lock, because the session has ended. A process that was paused learns of it
-// late: that is what the token is for.
+// Lost is closed when another may hold the lock, because the session has ended. A process that was paused learns of
+// it late: that is what the token is for.
 func (l *Lock) Lost() <-chan struct{} { return l.attempt.session.Done() }
 
-// Unlock gives the lock up, and nothing that anybody else has taken meanwhile. The error matches ErrLost if the lock
-// was lost before: what was done under it may have overlapped with what another did. If ctx ends first, the session
-// goes on trying in the background. Unlock must be called once.
+// Unlock gives the lock up, and nothing that anybody else has taken meanwhile. The error matches ErrLost if the
+// lock was lost before: what was done under it may have overlapped with what another did. If ctx ends first, the
+// session goes on trying in the background. Unlock must be called once.
 func (l *Lock) Unlock(ctx context.Context) error {
 	if err := l.attempt.leave(ctx); err != nil {
 		return fmt.Errorf("unlock %q: %w", l.attempt.name, err)

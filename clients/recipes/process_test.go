@@ -13,9 +13,9 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// process is a client process in a world: what clients.Client does for the recipes, as far as they can tell. It sends
-// copies of a named request to one replica after the other, and tells of unknown outcomes; it can be paused,
-// cut off and killed.
+// process is a client process in a world: what clients.Client does for the recipes, as far as they can tell. It
+// sends copies of a named request to one replica after the other, and tells of unknown outcomes; it can be
+// paused, cut off and killed.
 type process struct {
 	w    *world
 	rand *rand.Rand // under w.mu

@@ -30,9 +30,9 @@ type Queue struct {
 // NewQueue names a queue. All keys that begin with name and a slash are its own.
 func NewQueue(s *Session, name string) *Queue { return &Queue{session: s, name: name} }
 
-// Enqueue puts an item into the queue, once. It takes two commands, and one more the first time. If the error matches
-// clients.ErrOutcomeUnknown, the item may have been put, or may yet be, because ctx or the session ended; otherwise it was
-// not.
+// Enqueue puts an item into the queue, once. It takes two commands, and one more the first time. If the error
+// matches clients.ErrOutcomeUnknown, the item may have been put, or may yet be, because ctx or the session ended;
+// otherwise it was not.
 func (q *Queue) Enqueue(ctx context.Context, value []byte) error {
 	err := q.with(ctx, func(ctx context.Context, r *receipt) error { return q.enqueue(ctx, r, value) })
 	if err != nil {
@@ -67,8 +67,8 @@ func harmless(err error) error {
 	return err
 }
 
-// Dequeue takes the first item, and waits for one if there is none. If the error matches clients.ErrOutcomeUnknown, an item may
-// have been taken, or may yet be, and nobody has got it; otherwise none was.
+// Dequeue takes the first item, and waits for one if there is none. If the error matches clients.ErrOutcomeUnknown,
+// an item may have been taken, or may yet be, and nobody has got it; otherwise none was.
 func (q *Queue) Dequeue(ctx context.Context) ([]byte, error) { return q.take(ctx, true) }
 
 // TryDequeue takes the first item. If there is none the error is ErrEmpty.
@@ -131,10 +131,10 @@ func (q *Queue) tidy(taken string) {
 	}
 }
 
-// receipt is a key under the lease, which one caller at a time has for itself. Its value is the identity of the last
-// change that the caller made. A change is carried out if the receipt is as it was before, and writes it; so a second
-// copy does nothing, and the receipt tells that there was a first. It is gone when the lease is: then nothing is
-// carried out any more.
+// receipt is a key under the lease, which one caller at a time has for itself. Its value is the identity of the
+// last change that the caller made. A change is carried out if the receipt is as it was before, and writes it; so
+// a second copy does nothing, and the receipt tells that there was a first. It is gone when the lease is: then
+// nothing is carried out any more.
 type receipt struct {
 	key   string
 	value string
@@ -176,14 +176,13 @@ func (q *Queue) borrow(ctx context.Context) (receipt, error) {
 		then: []clients.Op{q.session.put(own.key, []byte(own.value))},
 	})
 	if err != nil {
-		q.session.cleanUp(err, txn{then: []clients.Op{clients.OpDelete(own.key)}})
-		return receipt{}, ended(ctx, err)
+		return receipt{}, harmless(q.session.cleanUp(ctx, err, txn{then: []clients.Op{clients.OpDelete(own.key)}}))
 	}
 	return own, refused(r.Results[0])
 }
 
-// once carries out the first branch of a transaction at most once, and tells whether it did; if not, the results are those of
-// the other.
+// once carries out the first branch of a transaction at most once, and tells whether it did; if not, the results
+// are those of the other.
 func (q *Queue) once(ctx context.Context, own *receipt, t txn) (done bool, results []clients.Result, err error) {
 	id := q.session.identity()
 	t.when = append(t.when, clients.CompareValue(own.key, clients.Equal, []byte(own.value)))

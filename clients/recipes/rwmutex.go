@@ -6,8 +6,8 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-// RWMutex is a lock that one writer holds, or any number of readers. Who comes later does not overtake: a reader does
-// not pass a writer that waits, nor a writer anybody. So neither starves.
+// RWMutex is a lock that one writer holds, or any number of readers. Who comes later does not overtake: a reader
+// does not pass a writer that waits, nor a writer anybody. So neither starves.
 //
 //	NAME/writer             the identity of the writer
 //	NAME/readers/ID         one for each reader
@@ -25,8 +25,8 @@ type RWMutex struct {
 // NewRWMutex names a lock. All keys that begin with name and a slash are its own.
 func NewRWMutex(s *Session, name string) *RWMutex { return &RWMutex{session: s, name: name} }
 
-// Lock waits until it is the caller's turn and nobody else is in, and takes the lock for writing. It ends as Mutex.Lock
-// does.
+// Lock waits until it is the caller's turn and nobody else is in, and takes the lock for writing. It ends as
+// Mutex.Lock does.
 func (m *RWMutex) Lock(ctx context.Context) (*Lock, error) {
 	a := m.attempt("writing")
 	a.mine = m.name + "/writer"

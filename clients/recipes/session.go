@@ -92,15 +92,6 @@ func (s *Session) bind(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// ended replaces an error by the reason for which the context ended, if it did: what is unknown then concerns
-// nobody but those who clean up.
-func ended(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
 // identity names one attempt, and no other ever.
 func (s *Session) identity() string {
 	s.mu.Lock()
@@ -125,9 +116,16 @@ func refused(r clients.Result) error {
 	return clients.ErrLimit // the lease has as many keys as a lease may have
 }
 
-// cleanUp settles what an attempt has left open, and then carries out a transaction that removes its traces, in
-// the background. It goes on until that is done or the lease has ended, which removes them too.
-func (s *Session) cleanUp(end error, t txn) {
+// cleanUp settles what an attempt has left open, whose last error is given, and then carries out a transaction that
+// removes its traces: in the background, until that is done or the lease has ended, which removes them too. It
+// returns what to tell the caller, to whom it makes no difference any more what was open: why the context ended, if
+// it did.
+func (s *Session) cleanUp(ctx context.Context, end error, t txn) error {
+	if errors.Is(end, errUnnamed) {
+		s.lost(end) // at once, for nobody can settle it
+		s.revoke()
+		return s.Err()
+	}
 	s.background(func(ctx context.Context) {
 		if open, ok := errors.AsType[*unknown](end); ok {
 			if _, err := settle(ctx, s.store, open.cause); err != nil {
@@ -139,24 +137,40 @@ func (s *Session) cleanUp(end error, t txn) {
 			s.giveUp(err)
 		}
 	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return end
 }
 
 // giveUp ends the lease of a session that cannot settle a change: whatever is still on its way then finds no
 // lease to write under. A session that has ended needs nothing more.
 func (s *Session) giveUp(cause error) {
-	if s.ctx.Err() != nil {
-		return
+	if s.ctx.Err() == nil {
+		s.lost(fmt.Errorf("what is on its way cannot be called back: %w", cause))
+		s.revoke()
 	}
-	s.lost(fmt.Errorf("what is on its way cannot be called back: %w", cause))
-	ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
-	defer cancel()
-	// An error leaves the lease to its time to live: nobody keeps it alive any more.
-	_ = s.lease.Revoke(ctx)
+}
+
+// revoke ends the lease of a session that was lost, in the background. An error leaves it to its time to live:
+// nobody keeps it alive any more.
+func (s *Session) revoke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return // Close does that
+	}
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
+		defer cancel()
+		_ = s.lease.Revoke(ctx)
+	})
 }
 
 const revokeTimeout = 5 * time.Second
 
-// tidy lets the store forget deleted keys of a span. Whoever comes next does the same, so an error is of no interest.
+// tidy lets the store forget deleted keys of a span. Whoever comes next does the same, so an error is of no
+// interest.
 func (s *Session) tidy(span clients.Span) {
 	s.background(func(ctx context.Context) { _ = s.store.forget(ctx, span) })
 }

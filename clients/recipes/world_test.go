@@ -16,9 +16,10 @@ import (
 	"github.com/264bc8cf/epaxos/storage"
 )
 
-// world is a cluster of nodes, as servers run them, over a simulated network, and processes that run the recipes. It
-// lives in a synctest bubble: the time of the recipes is that of the nodes. Each event happens at an instant of its own,
-// so that a seed comes out (almost) the same each time: what runs at one instant is one node or one process.
+// world is a cluster of nodes, as servers run them, over a simulated network, and processes that run the recipes.
+// It lives in a synctest bubble: the time of the recipes is that of the nodes. Each event happens at an instant
+// of its own, so that a seed comes out (almost) the same each time: what runs at one instant is one node or one
+// process.
 //
 // A world of one node without faults is the executor alone.
 type world struct {

@@ -47,6 +47,7 @@ var packageRules = []packageRule{
 		"epaxos", "internal/wire", "internal/identity", "internal/wan", "clients", "clients/internal/protocol",
 	}, whyClients},
 	{"clients/profile", []string{"clients", "internal/bootstrap"}, whyClients},
+	{"clients/recipes", []string{"clients"}, whyClients},
 	{"clients/internal/protocol", []string{"epaxos", "internal/wire"}, whyLeaf},
 	{"internal/identity", []string{"epaxos"}, whyLeaf},
 	{"internal/wan", nil, whyLeaf},
