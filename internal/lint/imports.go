@@ -63,7 +63,7 @@ var packageRules = []packageRule{
 	{"internal/sim", []string{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},
-	{"internal/paxos", []string{"epaxos"}, whyPure},
+	{"internal/paxos", []string{"epaxos", "execution"}, whyPure},
 	{"internal/workload", []string{"internal/wire"}, whyPure},
 	{"internal/experiment", []string{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
