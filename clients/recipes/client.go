@@ -1,6 +1,7 @@
 package recipes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -9,12 +10,15 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-// NewSession makes a session whose lease has this time to live: 10 s if it is 0. It keeps itself alive in the
+// TTLDefault is the time to live of a session's lease where none is given.
+const TTLDefault = 10 * time.Second
+
+// NewSession makes a session whose lease has this time to live: TTLDefault if it is 0. It keeps itself alive in the
 // background; what is held under it goes to others that long, at most, after this process has died. The client
 // must outlive it, and should have a session of its own at the cluster, as it has by default: without one, a
 // write of unknown outcome cannot be called back, and costs the lease.
 func NewSession(ctx context.Context, client *clients.Client, ttl time.Duration) (*Session, error) {
-	return newSession(ctx, cluster{client}, ttl)
+	return newSession(ctx, cluster{client}, cmp.Or(ttl, TTLDefault))
 }
 
 // NewCounter names a counter.

@@ -18,7 +18,7 @@ import (
 
 var (
 	locksSeed = flag.Uint64("locks-seed", 0, "run this seed only")
-	locksRuns = flag.Uint64("locks-runs", 12, "how many seeds")
+	locksRuns = flag.Uint64("locks-runs", 5, "how many seeds")
 )
 
 // actors is processes that use all recipes in a world where everything goes wrong, and afterwards in one where
@@ -45,6 +45,9 @@ const (
 // others, everybody gets in at last, and nothing is left behind.
 func TestLocks(t *testing.T) {
 	var sum tally
+	if testing.Short() {
+		*locksRuns = min(*locksRuns, 2)
+	}
 	for seed := range *locksRuns {
 		if *locksSeed != 0 {
 			seed = *locksSeed - 1

@@ -92,7 +92,7 @@ var packageRules = []packageRule{
 	{"internal/mutants", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
-		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
+		"epaxos", "execution", "server", "clients", "clients/recipes", "internal/bootstrap", "internal/config",
 		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
 		"internal/experiment", "internal/live", "internal/prompt",
 		"internal/bench", "internal/workload",
