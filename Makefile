@@ -82,7 +82,7 @@ cluster: build ## three replicas in one process, until interrupted, after a seco
 endurance: ## writes for long: COMMANDS= of them, with a line on memory and disk every half million
 	$(GO) test -count=1 -timeout 0 -v -run TestEndurance ./server -args -commands=$(or $(COMMANDS),5000000)
 
-locks: ## recipes on simulated clusters with pauses, partitions, crashes, clock jumps: SEED= replays one, RUNS= tries that many
+locks: ## recipes on simulated clusters, with pauses and clock jumps: SEED= replays one, RUNS= tries that many
 	$(GO) test -count=1 -timeout 0 -v -run 'TestLocks$$' ./clients/recipes -args \
 		$(if $(SEED),-locks-seed=$(SEED)) $(if $(RUNS),-locks-runs=$(RUNS))
 

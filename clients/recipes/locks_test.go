@@ -18,7 +18,7 @@ import (
 
 var (
 	locksSeed = flag.Uint64("locks-seed", 0, "run this seed only")
-	locksRuns = flag.Uint64("locks-runs", 5, "how many seeds")
+	locksRuns = flag.Uint64("locks-runs", 3, "how many seeds")
 )
 
 // actors is processes that use all recipes in a world where everything goes wrong, and afterwards in one where
