@@ -103,5 +103,5 @@
 //
 // # What is absent
 //
-// Watches, leases and locks. Reads of many keys at one moment of the past (snapshots).
+// Reads of many keys at one moment of the past (snapshots).
 package clients
