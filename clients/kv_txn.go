@@ -145,10 +145,6 @@ func (t *Txn) Else(ops ...Op) *Txn {
 	return t
 }
 
-// Payload is the transaction as Commit sends it, for Start, and for whoever wants to know what it touches
-// (execution.KV.Footprint).
-func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
-
 // TxnResult is the answer to a transaction.
 type TxnResult struct {
 	Succeeded bool     // all compares held
@@ -186,7 +182,8 @@ func (t *Txn) Commit() (TxnResult, error) {
 }
 
 // Payload is the transaction in the form that Client.Start takes, for who sends it under a name of its own or does not
-// wait for it. Its answer is a wire form of the result that only Commit reads.
+// wait for it, or to find out what it touches (execution.KV.Footprint). Its answer is a wire form of the result that only
+// Commit reads.
 func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
 
 func (t *Txn) readOnly() bool {

@@ -34,6 +34,7 @@ interfere are decided in one round trip.
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
 	completions(sh, root)
+	helpOf(root)
 	return root
 }
 

@@ -147,6 +147,7 @@ func (r *repl) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: groupDialogue, Title: "This shell:"})
 	root.AddCommand(r.exitCommand(), r.setCommand(), r.unsetCommand(), r.historyCommand())
 	completions(&inner, root)
+	helpOf(root)
 	for name, value := range r.settings {
 		preset(root, name, value)
 	}
