@@ -82,7 +82,11 @@ func TestBaselines(t *testing.T) {
 			t.Run(fmt.Sprintf("%s-n%d", b.name, n), func(t *testing.T) {
 				t.Parallel()
 				first, count := uint64(1), *baselineRuns
-				if count == 0 {
+				switch {
+				case count > 0:
+				case testing.Short():
+					count = 1
+				default:
 					count = 3
 				}
 				if *baselineSeed != 0 {
@@ -110,6 +114,9 @@ func TestBaselines(t *testing.T) {
 
 // TestBrokenBaselines: the checkers find what they are for.
 func TestBrokenBaselines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine for each run: nothing for the race detector")
+	}
 	quorums := func(change func(*paxos.Quorums)) func(int) paxos.Quorums {
 		return func(n int) paxos.Quorums {
 			q := paxos.FastQuorums(n)

@@ -9,8 +9,9 @@ import (
 )
 
 // other is a protocol in the place of EPaxos*, behind the node's own interfaces. Network, disks, faults, clients and
-// all checks of what is decided, executed, saved and answered stay as they are; those of how EPaxos* comes to a decision,
-// and of its limits, fall silent. Its messages are opaque bytes in a PreAccept, the first of which tells their kind.
+// all checks of what is decided, executed, saved and answered stay as they are; those of how EPaxos* comes to a
+// decision, and of its limits, fall silent. Its messages are opaque bytes in a PreAccept, the first of which tells
+// their kind.
 type other struct {
 	newCore    func(s *setup, id epaxos.ReplicaID, m epaxos.Membership, r *rand.Rand) (node.Core, error)
 	newOrderer func(epaxos.Membership) node.Orderer
