@@ -13,15 +13,16 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-const watchHelp = `Prints each change of a key, of the keys with a prefix, of those from FROM on and before TO, or of all,
-until it is interrupted. Each line tells what happened (put, delete, add), the key, its version, and its value, or
-what was added; an add tells no version. The changes of one key come in order, and none is left out or told twice,
-whatever happens to connections and replicas. Changes of different keys are in no order that means anything.
+const watchHelp = `Prints each change of a key, of the keys with a prefix, of those from FROM on and before TO, or
+of all, until it is interrupted. Each line tells what happened (put, delete, add), the key, its version, and its
+value, or what was added; an add tells no version. The changes of one key come in order, and none is left out or
+told twice, whatever happens to connections and replicas. Between different keys the order means nothing.
 
 With --state the keys are told first as they stand; the line "current" ends them. The line "resync" says that the
 replicas have forgotten what this command would have had to tell next; then the keys are told anew.
 
-In the end a line on the error output tells the token with which another watch goes on. With -o json each line has it.`
+In the end a line on the error output tells the token with which another watch goes on. With -o json each line has
+it.`
 
 // watching are the flags of watch.
 type watching struct {

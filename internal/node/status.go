@@ -23,6 +23,8 @@ type Status struct {
 	LogBytes    int    // of the groups kept
 	Collectable int    // groups that could be deleted now
 	Transfer    TransferStatus
+	Watches     int        // polls that wait for a change
+	Journal     int        // bytes of changes kept for those that come back
 	Held        epaxos.Lag // the replica that all others wait for before they forget; of 0 instances if none is
 }
 
@@ -31,6 +33,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Role: n.role, Members: n.members, Admitted: n.admitted, Group: n.config.Store.LastGroup(),
 		Executed: n.executedPrefix(), Transfer: n.transferStatus(),
+		Watches: n.watches.Waiting(), Journal: n.watches.Bytes(),
 	}
 	if n.core != nil {
 		s.Tops, s.Stats, s.Watermarks = n.core.Tops(), n.core.Stats(), n.core.Watermarks()
