@@ -37,12 +37,12 @@ func parseCondition(words []string) (condition, error) {
 	rest := words[1:]
 	need := 3
 	switch words[0] {
-	case "if", "if-version", "if-count":
+	case "if", "if-version", "if-count", "if-lease":
 	case "if-exists", "if-absent":
 		need = 1
 	default:
-		return condition{}, fmt.Errorf("begins with %q: need then, else, if, if-version, if-exists, if-absent or if-count",
-			words[0])
+		return condition{}, fmt.Errorf("begins with %q: need then, else, if, if-version, if-exists, if-absent, "+
+			"if-count or if-lease", words[0])
 	}
 	if len(rest) != need {
 		return condition{}, fmt.Errorf("%s has %d words after it: needs %s; quote what has blanks", words[0], len(rest),
@@ -53,6 +53,8 @@ func parseCondition(words []string) (condition, error) {
 		return condition{Key: rest[0], Exists: new(true)}, nil
 	case "if-absent":
 		return condition{Key: rest[0], Exists: new(false)}, nil
+	case "if-lease":
+		return condition{Key: rest[0], Relation: rest[1], Lease: rest[2]}, nil
 	case "if":
 		return condition{Key: rest[0], Relation: rest[1], text: textOf([]byte(rest[2]))}, nil
 	}
@@ -75,6 +77,9 @@ func parseStep(words []string) (step, error) {
 	kind, known := stepKinds[s.Op]
 	if !known {
 		return step{}, fmt.Errorf("%q: need one of %s", s.Op, stepNames())
+	}
+	if kind.leased && len(words) == 5 && words[3] == "under" {
+		s.Lease, words = words[4], words[:3]
 	}
 	least := 2 + count(kind.value)
 	if len(words) < least || len(words) > least+count(kind.delta, kind.limit) {
