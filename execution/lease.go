@@ -150,7 +150,7 @@ func (o *operation) end() (ended bool, err error) {
 	if err := o.view.close(); err != nil {
 		return false, err
 	}
-	return true, o.dropSession(o.id, o.session)
+	return true, o.dropSession(o.id)
 }
 
 // inspect returns the keys that are attached to the session. Those that the footprint covers and that are not any
