@@ -11,9 +11,9 @@ import (
 	"github.com/264bc8cf/epaxos/clients"
 )
 
-const leaseHelp = `A lease ends when nobody keeps it alive for its time to live, and the keys that were put under it with
-it, all in one moment. Grant one, put keys under it, and keep it alive as long as they shall be there. A key that
-is put again without the lease stays when that ends.`
+const leaseHelp = `A lease ends when nobody keeps it alive for its time to live, and the keys that were put under it
+with it, all in one moment. Grant one, put keys under it, and keep it alive as long as they shall be there. A key that is
+put again without the lease stays when that ends.`
 
 func leaseCommand(sh *shell) *cobra.Command {
 	cmd := &cobra.Command{
@@ -81,8 +81,8 @@ func leaseKeep(sh *shell) *cobra.Command {
 	var loop bool
 	cmd := &cobra.Command{
 		Use: "keep LEASE", Short: "Keep a lease alive", Args: cobra.ExactArgs(1),
-		Long: "Keeps a lease alive for its time to live from now on. With --loop it goes on until it is interrupted, or the lease\n" +
-			"is lost: then the code is 1. An interrupt leaves the lease as it is." + clientHelp,
+		Long: "Keeps a lease alive for its time to live from now on. With --loop it goes on until it is interrupted,\n" +
+			"or the lease is lost: then the code is 1. An interrupt leaves the lease as it is." + clientHelp,
 	}
 	c.addFlags(cmd, timeoutDefault)
 	cmd.Flags().BoolVar(&loop, "loop", false, "go on until interrupted")

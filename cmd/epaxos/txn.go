@@ -37,8 +37,8 @@ all at one place in the order of commands. It is read from FILE, or from standar
 
 Words are separated by blanks. One with blanks, or with bytes that are no text, is quoted as in Go:
 "two words\x00". The same as JSON, where value_base64 may stand instead of value, = is the default
-relation, version, exists, count or lease instead of value compare those, a put may have a lease, and from and to may stand
-instead of prefix:
+relation, version, exists, count or lease instead of value compare those, a put may have a lease, and from
+and to may stand instead of prefix:
 
   {"if":   [{"key": "a", "relation": ">", "value": "5"}, {"key": "b", "version": 0}, {"key": "c", "exists": true},
             {"prefix": "q/", "relation": "<", "count": 9}],
