@@ -12,8 +12,8 @@ import (
 )
 
 const leaseHelp = `A lease ends when nobody keeps it alive for its time to live, and the keys that were put under it
-with it, all in one moment. Grant one, put keys under it, and keep it alive as long as they shall be there. A key that is
-put again without the lease stays when that ends.`
+with it, all in one moment. Grant one, put keys under it, and keep it alive as long as they shall be there. A key
+that is put again without the lease stays when that ends.`
 
 func leaseCommand(sh *shell) *cobra.Command {
 	cmd := &cobra.Command{
