@@ -35,7 +35,9 @@ type ClientRequest struct {
 	Payload []byte
 
 	Consistency Consistency // with RequestRead
-	Token       []byte      // with SessionConsistency: as AppendToken wrote it
+	// Token is, with SessionConsistency, as AppendToken wrote it, and with CutConsistency, as AppendInstanceID wrote
+	// the id of the cut.
+	Token []byte
 }
 
 // RequestKind is what a client asks for.
@@ -49,6 +51,7 @@ const (
 	RequestSnapshot                        // Payload is a SnapshotRequest, Response.Result a SnapshotPart
 	RequestSession                         // replicate Payload, a SessionOp; Response.Result is a SessionResult
 	RequestRead                            // answer Payload, which changes nothing, as Consistency says
+	RequestRelease                         // Payload is the id of a cut, which this replica need not keep any longer
 )
 
 // Consistency says what a read may show.
@@ -58,6 +61,7 @@ const (
 	Linearizable       Consistency = iota + 1 // all that was answered anywhere before the read began
 	SessionConsistency                        // all that Token names
 	Stale                                     // what the replica has executed
+	CutConsistency                            // what was executed before the cut that Token names, and nothing else
 )
 
 // ClientResponse answers the request with the same id.
@@ -95,6 +99,8 @@ const (
 	CodeSessionCovered // a checkpoint covers the number
 	CodeSessionWindow  // the number is beyond the window of the session
 	CodeSettled        // it was settled that the request is never executed
+
+	CodeCutGone // with CutConsistency: this replica does not hold the state at the cut (any more)
 )
 
 // Outcome says what became of the effect of a request. Of a request of a session, OutcomeNotApplied is said of
