@@ -12,6 +12,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/config"
+	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -49,6 +50,10 @@ type Config struct {
 	ScrubPeriod      time.Duration // all that is saved is read and verified within it; 0 is never
 	FreeReserveBytes uint64        // free disk below which work is refused
 	MemTableBytes    int64         // size of a Badger memory table
+
+	// Protocol, if set, runs in place of EPaxos*. It is for experiments: its type is internal to this module, no
+	// configuration file names it, and what serves leaves it nil.
+	Protocol *node.Protocol
 
 	Logger *slog.Logger      // nil is silence
 	Trace  func(line string) // one line per protocol message and record, from the replica's goroutine

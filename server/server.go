@@ -124,11 +124,17 @@ func (s *Server) openNode() error {
 }
 
 func (s *Server) nodeConfig(store *storage.Badger) node.Config {
+	protocol := s.config.Protocol
+	if protocol == nil {
+		protocol = &node.Protocol{
+			NewCore:    s.newCore,
+			NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
+		}
+	}
 	return node.Config{
 		ID: s.config.Replica, Incarnation: s.config.Incarnation, Cluster: s.config.Cluster,
-		Members: s.config.firstMembers(), NewCore: s.newCore,
-		NewOrderer: func(m epaxos.Membership) node.Orderer { return execution.NewGraph(m) },
-		Store:      store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
+		Members: s.config.firstMembers(), NewCore: protocol.NewCore, NewOrderer: protocol.NewOrderer,
+		Store: store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
 		FormatMax: s.config.formatMax(), Transfer: node.Transfer{BytesPerSecond: s.config.TransferRate},
 	}
 }

@@ -81,6 +81,7 @@ type PeerStatus struct {
 	Suspected bool             `json:"suspected"`
 	RTTMicros int64            `json:"rtt_us"` // smoothed; 0 if unknown
 	Dropped   uint64           `json:"dropped"`
+	SentBytes uint64           `json:"sent_bytes"` // handed to QUIC, heartbeats included
 	LastError string           `json:"last_error,omitempty"`
 }
 
@@ -97,7 +98,8 @@ func (s *Server) Status() Status {
 	for _, p := range s.host.Peers() {
 		status.Peers = append(status.Peers, PeerStatus{
 			Replica: p.Replica, Name: status.name(p.Replica), Addr: p.Addr, Up: p.Up, Suspected: p.Suspected,
-			RTTMicros: p.RTT.Microseconds(), Dropped: p.FramesDropped, LastError: p.LastError,
+			RTTMicros: p.RTT.Microseconds(), Dropped: p.FramesDropped, SentBytes: p.BytesSent + p.BulkBytesSent,
+			LastError: p.LastError,
 		})
 	}
 	return status

@@ -51,6 +51,7 @@ func (c *connection) addFlags(cmd *cobra.Command, timeout time.Duration) {
 		"`host:port` of a replica to start from, instead of those of the profile; may be repeated")
 	flags.DurationVar(&c.timeout, "timeout", timeout, "time for everything, connecting included")
 	flags.StringVarP(&c.output, "output", "o", formTable, "`form` of the output: "+choices(c.forms))
+	_ = flags.SetAnnotation("output", formAnnotation, c.forms) // the flag exists
 }
 
 func choices(forms []string) string {
@@ -71,17 +72,41 @@ func (c *connection) with(ctx context.Context, f func(context.Context, *clients.
 		return err
 	}
 	c.cluster = access.Cluster
-	dialing, dialed := context.WithTimeout(ctx, cmp.Or(c.dialTimeout, c.timeout))
-	defer dialed()
-	client, err := clients.Dial(dialing, access.Endpoints, clients.WithTLS(access.TLS),
-		clients.WithCluster(access.Cluster), clients.WithName("epaxos command"), clients.WithTimeout(c.timeout),
-		clients.WithoutSession()) // which would cost two round trips more
+	client, done, err := c.client(ctx, access)
 	if err != nil {
-		return &failure{code: exitUnavailable, err: fmt.Errorf("reach the cluster at %s: %w",
+		return err
+	}
+	defer done()
+	return f(named, client)
+}
+
+// client is the one that the commands of a dialogue share, or one of this command's own. The function returned gives
+// it back.
+func (c *connection) client(ctx context.Context, access bootstrap.Access) (*clients.Client, func(), error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.dialTimeout, c.timeout))
+	defer cancel()
+	if c.sh.held != nil && len(c.endpoints) == 0 && c.profile == c.sh.held.profile {
+		client, err := c.sh.held.client(ctx, access)
+		return client, func() {}, err
+	}
+	// A session would cost two round trips more.
+	client, err := dial(ctx, access, clients.WithTimeout(c.timeout), clients.WithoutSession())
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, func() { _ = client.Close() }, nil // every answer is here already
+}
+
+func dial(ctx context.Context, access bootstrap.Access, options ...clients.Option) (*clients.Client, error) {
+	options = append([]clients.Option{
+		clients.WithTLS(access.TLS), clients.WithCluster(access.Cluster), clients.WithName("epaxos command"),
+	}, options...)
+	client, err := clients.Dial(ctx, access.Endpoints, options...)
+	if err != nil {
+		return nil, &failure{code: exitUnavailable, err: fmt.Errorf("reach the cluster at %s: %w",
 			strings.Join(access.Endpoints, ", "), err)}
 	}
-	defer client.Close() //nolint:errcheck // every answer is here already
-	return f(named, client)
+	return client, nil
 }
 
 // check completes and validates the flags, and reads the profile.
@@ -91,6 +116,9 @@ func (c *connection) check() (bootstrap.Access, error) {
 		return bootstrap.Access{}, usage("--output %q: need %s", c.output, choices(c.forms))
 	case c.timeout < time.Millisecond:
 		return bootstrap.Access{}, usage("--timeout %v: need at least 1ms", c.timeout)
+	}
+	if c.profile == "" && c.sh.held != nil {
+		c.profile = c.sh.held.profile
 	}
 	if c.profile == "" {
 		c.profile, _ = c.sh.env(profileEnv)

@@ -48,22 +48,36 @@ func (f *failure) Unwrap() error { return f.err }
 
 // run carries out one command line and returns the exit code of the process.
 func run(ctx context.Context, sh *shell, args []string) int {
-	root := rootCommand(sh)
+	code, err := execute(ctx, rootCommand(sh), args)
+	switch {
+	case err != nil && code == exitUsage:
+		fmt.Fprintf(sh.err, "epaxos: %v\nRun \"epaxos help\", or a command with --help.\n", err)
+	case err != nil:
+		fmt.Fprintf(sh.err, "epaxos: %v\n", err)
+	}
+	return code
+}
+
+// execute carries out one command and returns its code, and what there is to say about it.
+func execute(ctx context.Context, root *cobra.Command, args []string) (int, error) {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitOK
+		return exitOK, nil
 	}
 	failed, ran := errors.AsType[*failure](err)
-	if !ran {
-		fmt.Fprintf(sh.err, "epaxos: %v\nRun \"epaxos help\", or a command with --help.\n", err)
-		return exitUsage
+	switch {
+	case !ran:
+		return exitUsage, err
+	case failed.err == nil:
+		return failed.code, nil
 	}
-	if failed.err != nil {
-		// The errors of clients name the program already.
-		fmt.Fprintf(sh.err, "epaxos: %s\n", strings.TrimPrefix(failed.err.Error(), "epaxos: "))
+	// The errors of clients name the program already.
+	text := strings.TrimPrefix(failed.err.Error(), "epaxos: ")
+	if e, ok := errors.AsType[*clients.Error](failed.err); ok && e.Outcome == clients.Unknown && !e.Request.IsZero() {
+		text += fmt.Sprintf("\nWhat became of it: epaxos session settle %v", e.Request)
 	}
-	return failed.code
+	return failed.code, errors.New(text)
 }
 
 // does makes the body of a command from a function whose errors are not about usage.

@@ -12,15 +12,19 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/264bc8cf/epaxos/internal/experiment"
+	"github.com/264bc8cf/epaxos/internal/live"
 )
 
 func experimentCommand(sh *shell) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "experiment",
-		Short: "Measure EPaxos beside the other protocols of the Paxos family, in virtual time",
-		Long: `Measures EPaxos* beside Basic Paxos, Multi-Paxos, Flexible Paxos and Fast Paxos, in virtual time: the same
-replica that serves, on an emulated network, in minutes of simulated time for each second of yours. The same options
-give the same results.csv, results.json and report.html, byte for byte. docs/experiments.md tells the method.`,
+		Short: "Measure EPaxos beside the other protocols of the Paxos family, in virtual time or for real",
+		Long: `Measures EPaxos* beside Basic Paxos, Multi-Paxos, Flexible Paxos and Fast Paxos.
+
+In virtual time (--mode sim) the replica that serves runs on an emulated network, minutes of simulated time for each
+second of yours, and the same options give the same results.csv, results.json and report.html, byte for byte. For real
+(--mode real) whole replicas run, with QUIC, certificates and disks; only the round trips between them are emulated, and
+a minute takes a minute. docs/experiments.md tells the method.`,
 		Args: cobra.NoArgs, GroupID: groupCluster,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -53,6 +57,9 @@ func oneExperiment(sh *shell, name string) *cobra.Command {
 		if err := f.into(&o); err != nil {
 			return usage("%v", err)
 		}
+		if err := f.choose(cmd.Flags(), &o); err != nil {
+			return usage("%v", err)
+		}
 		if err := o.Validate(); err != nil {
 			return usage("%v", err)
 		}
@@ -78,7 +85,8 @@ func oneExperiment(sh *shell, name string) *cobra.Command {
 func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *experimentFlags) {
 	flags.StringVar(&o.Protocols, "protocols", o.Protocols,
 		"epaxos, epaxos-f1e1, epaxos-all, basicpaxos, multipaxos, flexiblepaxos-q2, fastpaxos, and multipaxos@SITE")
-	flags.StringVar(&f.mode, "mode", "sim", "sim: virtual time")
+	flags.StringVar(&f.mode, "mode", "sim",
+		"sim: virtual time; real: real replicas, sockets and disks, with emulated round trips, on the clock on the wall")
 	flags.StringVar(&f.replicas, "replicas", list(o.Replicas), "numbers of replicas, such as 3,5,7")
 	if len(o.Conflicts) > 0 {
 		flags.StringVar(&f.conflicts, "conflicts", list(o.Conflicts),
@@ -121,11 +129,26 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 	flags.StringVar(&o.Out, "out", "", "directory for results.csv, results.json, report.html and run.json")
 }
 
+// choose takes the mode. What only virtual time emulates must not be asked of the real thing.
+func (f *experimentFlags) choose(flags *pflag.FlagSet, o *experiment.Options) error {
+	switch f.mode {
+	case "sim":
+		return nil
+	case "real":
+	default:
+		return fmt.Errorf("--mode %s: take sim or real", f.mode)
+	}
+	for _, name := range []string{"sync", "cpu", "workers"} {
+		if flags.Changed(name) {
+			return fmt.Errorf("--%s is of --mode sim: real disks and processors take what they take", name)
+		}
+	}
+	o.Real, o.Emulation.Sync, o.Emulation.CPU = live.Run, 0, 0
+	return nil
+}
+
 // into parses lists into the options.
 func (f *experimentFlags) into(o *experiment.Options) error {
-	if f.mode != "sim" {
-		return fmt.Errorf("--mode %s: only sim is there", f.mode)
-	}
 	if o.Repeat < 1 || o.Repeat > 1000 {
 		return fmt.Errorf("--repeat %d: want 1 to 1000", o.Repeat)
 	}

@@ -96,11 +96,8 @@ func putCommand(sh *shell) *cobra.Command {
 	o.cmd.Flags().BoolVar(&absent, "if-absent", false, "only create the key")
 	o.cmd.Flags().BoolVar(&previous, "previous", false, "show the value that was there")
 	o.cmd.MarkFlagsMutuallyExclusive("if-absent", "previous")
+	value := o.takesValue()
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
-		value, err := valueOf(sh.in, args[1:])
-		if err != nil {
-			return err
-		}
 		put, op := client.Put, "put"
 		switch {
 		case absent:
@@ -108,7 +105,7 @@ func putCommand(sh *shell) *cobra.Command {
 		case previous:
 			put, op = client.Swap, "swap"
 		}
-		result, err := put(ctx, args[0], value)
+		result, err := put(ctx, args[0], *value)
 		if err != nil {
 			return err
 		}
@@ -128,18 +125,26 @@ func appendCommand(sh *shell) *cobra.Command {
 			"standard input holds, byte for byte.",
 		Args: cobra.RangeArgs(1, 2),
 	})
+	value := o.takesValue()
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
-		value, err := valueOf(sh.in, args[1:])
-		if err != nil {
-			return err
-		}
-		result, err := client.Append(ctx, args[0], value)
+		result, err := client.Append(ctx, args[0], *value)
 		if err != nil {
 			return err
 		}
 		return o.show(shownOf("append", args[0], result))
 	}
 	return o.cmd
+}
+
+// takesValue makes a command take a value, from its second argument or from the input. It is read before anything is
+// connected: a person may take longer to write it than the cluster may take to answer.
+func (o *operation) takesValue() *[]byte {
+	value := new([]byte)
+	o.check = func(args []string) (err error) {
+		*value, err = valueOf(o.sh.in, args[1:])
+		return err
+	}
+	return value
 }
 
 // valueOf takes a value from the arguments, or from the input.
@@ -214,19 +219,17 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 	flags.BoolVar(&absent, "absent", false, "the key must not exist")
 	o.cmd.MarkFlagsMutuallyExclusive("expect", "version", "absent")
 	o.cmd.MarkFlagsOneRequired("expect", "version", "absent")
+	value := o.takesValue()
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
 		if flags.Changed("absent") && !absent {
 			return usage("--absent=false: need --expect, --version or --absent")
 		}
-		value, err := valueOf(sh.in, args[1:])
-		if err != nil {
-			return err
-		}
 		var result clients.Result
+		var err error
 		if flags.Changed("expect") {
-			result, err = client.CompareAndSet(ctx, args[0], []byte(expect), value)
+			result, err = client.CompareAndSet(ctx, args[0], []byte(expect), *value)
 		} else {
-			result, err = client.CompareVersionAndSet(ctx, args[0], version, value)
+			result, err = client.CompareVersionAndSet(ctx, args[0], version, *value)
 		}
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ type shell struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(name string) (value string, found bool)
+	held     *held // what the commands of a dialogue share; nil outside of one
 }
 
 func system() *shell {

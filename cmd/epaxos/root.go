@@ -20,17 +20,19 @@ interfere are decided in one round trip.
 	root.SetIn(sh.in)
 	root.SetOut(sh.out)
 	root.SetErr(sh.err)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is a better one
 	root.AddGroup(
 		&cobra.Group{ID: groupCluster, Title: "Run a cluster:"},
 		&cobra.Group{ID: groupData, Title: "Read and write:"},
 	)
 	root.AddCommand(
-		demoCommand(sh), experimentCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
+		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh), versionCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),
+		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
+	completions(sh, root)
 	return root
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/internal/loopback"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
@@ -74,31 +75,31 @@ func benchmarkCluster(
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.close() //nolint:errcheck // the figures are taken
-	if err := c.meet(ctx); err != nil {
+	defer c.Close() //nolint:errcheck // the figures are taken
+	if err := c.Meet(ctx); err != nil {
 		b.Fatal(err)
 	}
 	programs := make([]*clients.Client, replicas)
 	for i := range programs {
-		if programs[i], err = c.dial(ctx, i, inFlight, options...); err != nil {
+		if programs[i], err = dial(ctx, c, i, inFlight, options...); err != nil {
 			b.Fatal(err)
 		}
 		defer programs[i].Close() //nolint:errcheck // likewise
-		if err := c.settle(ctx, i, programs[i]); err != nil {
+		if err := c.Settle(ctx, i, programs[i]); err != nil {
 			b.Fatal(err)
 		}
 	}
 	var left, failed atomic.Int64
 	left.Store(int64(b.N))
 	b.ResetTimer()
-	before := cpuTime()
+	before := loopback.CPUTime()
 	var wg sync.WaitGroup
 	for i, program := range programs {
 		wg.Go(func() { pump(program, pumping{id: i, inFlight: inFlight, op: op}, &left, &failed) })
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64(cpuTime()-before)/1e3/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64(loopback.CPUTime()-before)/1e3/float64(b.N), "cpu-us/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
 	if n := failed.Load(); n > 0 {
 		b.Errorf("%d puts failed", n)
@@ -149,17 +150,17 @@ func benchmarkReads(b *testing.B, contended bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.close() //nolint:errcheck // the figures are taken
-	if err := c.meet(ctx); err != nil {
+	defer c.Close() //nolint:errcheck // the figures are taken
+	if err := c.Meet(ctx); err != nil {
 		b.Fatal(err)
 	}
 	programs := make([]*clients.Client, 5)
 	for i := range programs {
-		if programs[i], err = c.dial(ctx, i, 16); err != nil {
+		if programs[i], err = dial(ctx, c, i, 16); err != nil {
 			b.Fatal(err)
 		}
 		defer programs[i].Close() //nolint:errcheck // likewise
-		if err := c.settle(ctx, i, programs[i]); err != nil {
+		if err := c.Settle(ctx, i, programs[i]); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -204,7 +205,7 @@ func benchmarkReads(b *testing.B, contended bool) {
 		for i := range programs {
 			all := took[i*len(ways)+j]
 			slices.Sort(all)
-			medians += fmt.Sprintf("  %s %v", c.region(i), all[len(all)/2].Round(time.Millisecond))
+			medians += fmt.Sprintf("  %s %v", c.Region(i), all[len(all)/2].Round(time.Millisecond))
 		}
 		b.Logf("%-12s%s", way.name, medians)
 	}

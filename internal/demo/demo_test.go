@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/264bc8cf/epaxos/clients"
+	"github.com/264bc8cf/epaxos/internal/loopback"
 	"github.com/264bc8cf/epaxos/internal/wan"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/server"
@@ -116,7 +117,7 @@ func TestClientsAreBesideTheirReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	twice := doubled(&p)
+	twice := loopback.Doubled(&p)
 	if err := twice.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (r *run) tell(last *footprint) {
 		Commands: r.allowance.taken.Load(), Seconds: (r.clock() - r.window.start).Seconds(), HeapBytes: memory.HeapAlloc,
 	}
 	var fast, led uint64
-	for _, replica := range r.cluster.replicas {
+	for _, replica := range r.cluster.Replicas {
 		status := replica.StatusNow()
 		now.DiskBytes, now.LogBytes = max(now.DiskBytes, status.DiskBytes), max(now.LogBytes, status.LogBytes)
 		fast, led = fast+status.Fast, led+status.Fast+status.Slow

@@ -83,7 +83,7 @@ func (r *run) report() *Report {
 	if r.cluster == nil {
 		return report
 	}
-	report.SuspicionMS = millis(r.cluster.suspect)
+	report.SuspicionMS = millis(r.cluster.Suspect)
 	for i := range o.Replicas {
 		report.add(r.region(i))
 	}
@@ -98,7 +98,7 @@ func (r *run) report() *Report {
 func (r *run) region(i int) Region {
 	kill := r.options.Kill
 	row := Region{
-		Name: r.cluster.region(i), Replica: i + 1, Killed: kill != nil && int(kill.Replica) == i+1,
+		Name: r.cluster.Region(i), Replica: i + 1, Killed: kill != nil && int(kill.Replica) == i+1,
 	}
 	if i < len(r.meters) {
 		m := r.meters[i].close()
@@ -108,8 +108,8 @@ func (r *run) region(i int) Region {
 	}
 	if i < len(r.after) {
 		row.FastPath = fastShare(&r.before[i], &r.after[i])
-		if r.cluster.profile != nil {
-			if rtt := r.cluster.profile.NearestQuorumRTT(i, r.before[i].FastQuorum); !math.IsNaN(rtt) {
+		if r.cluster.Profile != nil {
+			if rtt := r.cluster.Profile.NearestQuorumRTT(i, r.before[i].FastQuorum); !math.IsNaN(rtt) {
 				row.NearestQuorumRTTMS = &rtt
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/clients"
 	"github.com/264bc8cf/epaxos/internal/history"
+	"github.com/264bc8cf/epaxos/internal/loopback"
 	"github.com/264bc8cf/epaxos/server"
 )
 
@@ -33,7 +34,7 @@ type run struct {
 	options  Options
 	origin   time.Time
 	tracer   *tracer // nil if nothing is traced
-	cluster  *cluster
+	cluster  *loopback.Cluster
 	clients  []*clients.Client // by region
 	meters   []*meter          // by region
 	recorder *history.Recorder // nil if nothing is verified
@@ -104,7 +105,7 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	r.introduce()
-	if err := r.cluster.meet(ctx); err != nil {
+	if err := r.cluster.Meet(ctx); err != nil {
 		return err
 	}
 	n := r.options.Replicas
@@ -113,8 +114,8 @@ func (r *run) start(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			if r.clients[i], errs[i] = r.cluster.dial(ctx, i, r.options.Clients); errs[i] == nil {
-				errs[i] = r.cluster.settle(ctx, i, r.clients[i])
+			if r.clients[i], errs[i] = dial(ctx, r.cluster, i, r.options.Clients); errs[i] == nil {
+				errs[i] = r.cluster.Settle(ctx, i, r.clients[i])
 			}
 		})
 	}
@@ -124,8 +125,8 @@ func (r *run) start(ctx context.Context) error {
 
 func (r *run) introduce() {
 	network := "bare sockets on loopback, no distance"
-	if r.cluster.profile != nil {
-		network = fmt.Sprintf("round trips of %s", r.cluster.profile.Name)
+	if r.cluster.Profile != nil {
+		network = fmt.Sprintf("round trips of %s", r.cluster.Profile.Name)
 	}
 	r.printf("%d replicas and %d clients beside each; %s\n", r.options.Replicas, r.options.Clients, network)
 	r.printf("%v %% puts, %v %% of the operations on one shared key; seed %d\n",
@@ -163,8 +164,8 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	loops.Wait()
 	r.killing.Wait()
-	r.cpu = cpuTime() - r.cpuBefore
-	return errors.Join(err, r.killErr, r.cluster.fault())
+	r.cpu = loopback.CPUTime() - r.cpuBefore
+	return errors.Join(err, r.killErr, r.cluster.Fault())
 }
 
 func (r *run) loop(id int, client *clients.Client, m *meter) *loop {
@@ -191,10 +192,10 @@ func (r *run) watchCommands(ctx context.Context, loops *sync.WaitGroup) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}
-	for i, replica := range r.cluster.replicas {
+	for i, replica := range r.cluster.Replicas {
 		r.after[i] = replica.StatusNow()
 	}
-	return r.cluster.fault()
+	return r.cluster.Fault()
 }
 
 // begin waits for the window and reads the counters.
@@ -202,11 +203,11 @@ func (r *run) begin(ctx context.Context) error {
 	if err := r.sleepUntil(ctx, r.window.start); err != nil {
 		return err
 	}
-	for _, replica := range r.cluster.replicas {
+	for _, replica := range r.cluster.Replicas {
 		r.before = append(r.before, replica.StatusNow())
 	}
 	r.after = make([]server.Status, len(r.before))
-	r.cpuBefore = cpuTime()
+	r.cpuBefore = loopback.CPUTime()
 	return nil
 }
 
@@ -228,7 +229,7 @@ func (r *run) watch(ctx context.Context) error {
 		return err
 	}
 	r.killing.Wait()
-	for i, replica := range r.cluster.replicas {
+	for i, replica := range r.cluster.Replicas {
 		if kill := r.options.Kill; kill == nil || int(kill.Replica) != i+1 {
 			r.after[i] = replica.StatusNow()
 		}
@@ -241,9 +242,9 @@ func (r *run) kill(ctx context.Context, kill Kill) error {
 		return nil // the run was interrupted, which is reported already
 	}
 	i := int(kill.Replica) - 1
-	r.after[i] = r.cluster.replicas[i].StatusNow()
-	r.printf("      replica %d (%s) is killed\n", kill.Replica, r.cluster.region(i))
-	return r.cluster.kill(kill.Replica)
+	r.after[i] = r.cluster.Replicas[i].StatusNow()
+	r.printf("      replica %d (%s) is killed\n", kill.Replica, r.cluster.Region(i))
+	return r.cluster.Kill(kill.Replica)
 }
 
 func (r *run) sleepUntil(ctx context.Context, at time.Duration) error {
@@ -251,7 +252,7 @@ func (r *run) sleepUntil(ctx context.Context, at time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return r.cluster.fault()
+		return r.cluster.Fault()
 	case <-ctx.Done():
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}
@@ -260,10 +261,10 @@ func (r *run) sleepUntil(ctx context.Context, at time.Duration) error {
 // keep leaves the replicas to others until the context ends.
 func (r *run) keep(ctx context.Context) {
 	r.printf("\nthe cluster goes on until it is interrupted; its endpoints are\n")
-	for i, addr := range r.cluster.layout.Addrs {
-		r.printf("  %-4s %s\n", r.cluster.region(i), addr)
+	for i, addr := range r.cluster.Layout.Addrs {
+		r.printf("  %-4s %s\n", r.cluster.Region(i), addr)
 	}
-	r.printf("use it:\n  epaxos put colour blue --profile %s\n", r.cluster.layout.Profile)
+	r.printf("use it:\n  epaxos put colour blue --profile %s\n", r.cluster.Layout.Profile)
 	<-ctx.Done()
 }
 
@@ -275,7 +276,7 @@ func (r *run) close() error {
 		}
 	}
 	if r.cluster != nil {
-		errs = append(errs, r.cluster.close())
+		errs = append(errs, r.cluster.Close())
 	}
 	if r.tracer != nil {
 		errs = append(errs, r.tracer.close())

@@ -16,7 +16,7 @@ func (r *run) progress(at time.Duration) {
 	for i, m := range r.meters {
 		recent := m.recent()
 		all = append(all, recent...)
-		fmt.Fprintf(&regions, "  %s %d", r.cluster.region(i), len(recent))
+		fmt.Fprintf(&regions, "  %s %d", r.cluster.Region(i), len(recent))
 	}
 	slices.Sort(all)
 	r.printf("%4.0f s %7d ops/s  p50 %6.1f ms %s\n", at.Seconds(), len(all), millis(percentile(all, 50)), &regions)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/internal/history"
+	"github.com/264bc8cf/epaxos/internal/loopback"
 	"github.com/264bc8cf/epaxos/server"
 )
 
@@ -19,7 +20,7 @@ func (r *run) verify(ctx context.Context, report *Report) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { report.StateEqual = equalStates(ctx, r.cluster.alive()) })
+	wg.Go(func() { report.StateEqual = equalStates(ctx, r.cluster.Alive()) })
 	found, err := history.Check(r.recorder.Operations(), limit)
 	wg.Wait()
 	if err != nil {
@@ -43,7 +44,7 @@ func (r *run) verify(ctx context.Context, report *Report) {
 func equalStates(ctx context.Context, replicas []*server.Server) *bool {
 	var equal *bool
 	//nolint:errcheck // that the time is up is what nil says
-	poll(ctx, "", func() (bool, error) {
+	loopback.Poll(ctx, "", func() (bool, error) {
 		if !sameProgress(replicas) {
 			return false, nil
 		}

@@ -108,14 +108,14 @@ func (a *auditor) answered(now time.Duration, c *call, result []byte) {
 		a.violated("integrity", "a result does not decode: %v", err)
 	}
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Return: now, Outcome: wire.OutcomeApplied,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.At, Return: now, Outcome: wire.OutcomeApplied,
 		Result: decoded,
 	})
 }
 
 func (a *auditor) abandoned(c *call) {
 	a.operation = append(a.operation, history.Operation{
-		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.at, Outcome: wire.OutcomeUnknown,
+		Client: c.region.column<<16 | c.client, Op: c.op, Call: c.At, Outcome: wire.OutcomeUnknown,
 	})
 }
 
@@ -227,7 +227,7 @@ func audit(protocol Protocol, n int, seed uint64, alter func(*auditor)) (*audito
 			}
 		}
 	})
-	err = w.play(context.Background(), faultsLast+drainMax, func() bool {
+	err = w.play(context.Background(), faultsLast+DrainMax, func() bool {
 		return a.problem != "" || w.now > faultsLast && len(w.load.calls) == 0
 	})
 	return a, a.verdict(err)

@@ -1,8 +1,9 @@
-// Package experiment measures EPaxos* beside the other protocols of the Paxos family in virtual time.
+// Package experiment measures EPaxos* beside the other protocols of the Paxos family, in virtual time or, with a Runner
+// such as that of internal/live, on real replicas.
 //
-// What runs is real: the replica that ships (epaxos.Replica with deps.Index and execution.Graph) or a core of
-// internal/paxos, the state machine that ships, and encodings. What is emulated is the rest: a network with the
-// round trips of a profile, disks that take a constant time to sync, a processor that takes a constant time for
+// In virtual time what runs is real: the replica that ships (epaxos.Replica with deps.Index and execution.Graph) or a
+// core of internal/paxos, the state machine that ships, and encodings. What is emulated is the rest: a network with
+// the round trips of a profile, disks that take a constant time to sync, a processor that takes a constant time for
 // a message. One run is one goroutine and depends on nothing but its Point, so the same Point gives the same
 // numbers, on any machine.
 //

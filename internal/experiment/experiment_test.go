@@ -180,7 +180,7 @@ func TestLatencyMeetsTheLimit(t *testing.T) {
 			"fastpaxos":     base.Profile.NearestQuorumRTT(2, q.Fast) + 2,
 		}[name]
 		// Of a leader's two syncs only the slower counts: its own vote and those of the others go side by side.
-		got := m.summary().Execution.P50
+		got := m.Summary().Execution.P50
 		if got < want-2.01 || got > want+2.01 {
 			t.Errorf("%s: median %.1f ms, want about %.1f", name, got, want)
 		}
@@ -217,7 +217,7 @@ func TestProcessorsCost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, f := m.summary(), unbound.summary()
+		r, f := m.Summary(), unbound.Summary()
 		if r.Execution.P50 <= f.Execution.P50 {
 			t.Errorf("%s: a cost of messages changes nothing: %.2f and %.2f ms", name, r.Execution.P50, f.Execution.P50)
 		}

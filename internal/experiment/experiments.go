@@ -169,10 +169,13 @@ var experiments = []experiment{
 // parametersText names what the runs of a section share.
 func parametersText(o *Options, more string) string {
 	e := &o.Emulation
+	machine := fmt.Sprintf("sync %v, processor %v for a message", e.Sync, e.CPU)
+	if o.Real != nil {
+		machine = "real replicas, disks and processors"
+	}
 	text := fmt.Sprintf("%s; load %s in each region, %s; profile %s, jitter %g %%, loss %g %%; "+
-		"sync %v, processor %v for a message; warm-up %v, measured %v; seed %d, %d repetition(s).",
-		more, o.Load, o.mixText(), o.RTT, e.Jitter, e.Loss, e.Sync, e.CPU, o.Warmup, o.Duration, o.Seed,
-		max(o.Repeat, 1))
+		"%s; warm-up %v, measured %v; seed %d, %d repetition(s).",
+		more, o.Load, o.mixText(), o.RTT, e.Jitter, e.Loss, machine, o.Warmup, o.Duration, o.Seed, max(o.Repeat, 1))
 	if o.Tuning != (Tuning{}) {
 		text += fmt.Sprintf(" EPaxos* differs from what ships: %+v.", o.Tuning)
 	}

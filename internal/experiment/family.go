@@ -36,8 +36,8 @@ func showFamily(o *Options, results []Result) Report {
 	report := Report{
 		Title: "The Paxos family, measured",
 		Intro: []string{
-			"Each protocol under the same load, in virtual time: with no two requests on one key (quiet), with all of them " +
-				"on one key (contended), and around the death of a site, that of the leader where there is one.",
+			"Each protocol under the same load, " + o.modeText() + ": with no two requests on one key (quiet), with all of " +
+				"them on one key (contended), and around the death of a site, that of the leader where there is one.",
 			"Latency is what clients beside a replica see. A command is chosen when its outcome is known to the replica " +
 				"of its " +
 				"client, and answered when it has been executed there.",

@@ -135,9 +135,9 @@ func slowPoints(o *Options) ([]Point, error) {
 	err := o.each(func(p Point) {
 		p.Workload.Conflict = o.firstConflict()
 		points = append(points, p)
-		p.Fault.Slow, p.Fault.SlowBy = p.succession()[0]+1, o.SlowBy
+		p.Fault.Slow, p.Fault.SlowBy = p.Succession()[0]+1, o.SlowBy
 		points = append(points, p)
-		p.Fault.Slow = p.succession()[p.Replicas-1] + 1
+		p.Fault.Slow = p.Succession()[p.Replicas-1] + 1
 		points = append(points, p)
 	})
 	return points, err

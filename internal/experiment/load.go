@@ -29,17 +29,16 @@ type region struct {
 
 // call is one request under way.
 type call struct {
-	region   *region
-	client   int
-	op       wire.Op
-	at       time.Duration
-	measured bool
-	chosen   bool
+	Call
+	region *region
+	client int
+	op     wire.Op
+	chosen bool
 }
 
 func newLoad(w *world) (*load, error) {
 	l := &load{w: w, calls: map[epaxos.ProposalID]*call{}, regions: make([]*region, w.point.Replicas)}
-	for _, column := range w.point.regions() {
+	for _, column := range w.point.Regions() {
 		if column < 0 || column >= w.point.Replicas {
 			return nil, fmt.Errorf("region %d of %d", column+1, w.point.Replicas)
 		}
@@ -83,11 +82,10 @@ func (l *load) request(r *region, client int) {
 	}
 	l.next++
 	r.begun++
-	c := &call{region: r, client: client, op: r.source.Draw(), at: l.w.now, measured: l.w.now >= l.w.point.Warmup}
+	c := &call{Call: l.w.meter.Begin(l.w.now, r.column), region: r, client: client, op: r.source.Draw()}
 	l.calls[l.next] = c
-	if c.measured {
+	if c.Measured {
 		l.open++
-		l.w.meter.begun(r.column)
 	}
 	payload := wire.AppendOp(nil, &c.op)
 	footprint, err := execution.KV{}.Footprint(payload)
@@ -106,15 +104,15 @@ func (l *load) answered(column int, a *answer) {
 	}
 	if !c.chosen {
 		c.chosen = true
-		l.w.meter.chosen(l.w.now, c, a)
+		l.w.meter.Chosen(l.w.now, &c.Call, Choice{Fast: a.fast, Deps: a.deps})
 	}
 	if !a.executed {
 		return
 	}
 	delete(l.calls, a.proposal)
-	l.w.meter.executed(l.w.now, c)
+	l.w.meter.Executed(l.w.now, &c.Call)
 	l.w.chaos.answered(l.w.now, c, a.result)
-	if c.measured {
+	if c.Measured {
 		l.open--
 	}
 	if l.w.point.Workload.Load.Clients > 0 {
@@ -129,8 +127,8 @@ func (l *load) refused(id epaxos.ProposalID) {
 		return
 	}
 	delete(l.calls, id)
-	l.w.meter.refused(c)
-	if c.measured {
+	l.w.meter.Refuse(&c.Call)
+	if c.Measured {
 		l.open--
 	}
 	if l.w.point.Workload.Load.Clients > 0 {
@@ -152,9 +150,9 @@ func (l *load) stop(column int) {
 		}
 		delete(l.calls, id)
 		l.w.chaos.abandoned(c)
-		if c.measured {
+		l.w.meter.Abandon(&c.Call)
+		if c.Measured {
 			l.open--
-			l.w.meter.abandoned(column)
 		}
 	}
 }

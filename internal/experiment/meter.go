@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// meter measures a run. What is counted began, or was sent, in the measured time.
-type meter struct {
+// Meter measures a run. What is counted began, or was sent, in the measured time. Instants are counted from the
+// begin of the warm-up. A Meter is not safe for concurrent use.
+type Meter struct {
 	point    *Point
 	from, to time.Duration
 	crashAt  time.Duration
@@ -41,6 +42,19 @@ type regionMeter struct {
 	gap                  time.Duration // longest time between answers
 }
 
+// Call is one request under way.
+type Call struct {
+	Column   int // of its region
+	At       time.Duration
+	Measured bool
+}
+
+// Choice is how it became known what a request will be.
+type Choice struct {
+	Fast bool // by a fast quorum
+	Deps int  // interfering instances that were not executed then; -1 where there is no such thing
+}
+
 // bucket is one interval of a time line.
 type bucket struct {
 	count int
@@ -50,8 +64,9 @@ type bucket struct {
 // bucketWidth is the interval of time lines.
 const bucketWidth = 250 * time.Millisecond
 
-func newMeter(p *Point) *meter {
-	m := &meter{
+// NewMeter makes the meter of a run. A run for which the meter is told of no fault has none.
+func NewMeter(p *Point) *Meter {
+	m := &Meter{
 		point: p, from: p.Warmup, to: p.Warmup + p.Duration, crashAt: p.Warmup + p.Duration/3, crashed: -1,
 		regions: make([]regionMeter, p.Replicas), handled: make([]int, p.Replicas),
 	}
@@ -64,42 +79,57 @@ func newMeter(p *Point) *meter {
 	return m
 }
 
-func (m *meter) during(now time.Duration) bool { return now >= m.from && now < m.to }
+func (m *Meter) during(now time.Duration) bool { return now >= m.from && now < m.to }
 
-func (m *meter) begun(column int) { m.regions[column].begun++ }
+// Begin makes a Call of a request that is sent now.
+func (m *Meter) Begin(now time.Duration, column int) Call {
+	c := Call{Column: column, At: now, Measured: m.during(now)}
+	if c.Measured {
+		m.regions[column].begun++
+	}
+	return c
+}
 
-func (m *meter) abandoned(column int) { m.regions[column].begun-- }
-
-func (m *meter) refused(c *call) {
-	if c.measured {
-		m.regions[c.region.column].refused++
+// Abandon forgets a request whose client has stopped.
+func (m *Meter) Abandon(c *Call) {
+	if c.Measured {
+		m.regions[c.Column].begun--
 	}
 }
 
-func (m *meter) chosen(now time.Duration, c *call, a *answer) {
-	if !c.measured {
+// Refuse counts a request that was not taken.
+func (m *Meter) Refuse(c *Call) {
+	if c.Measured {
+		m.regions[c.Column].refused++
+	}
+}
+
+// Chosen takes in that the replica of the client knows the outcome.
+func (m *Meter) Chosen(now time.Duration, c *Call, how Choice) {
+	if !c.Measured {
 		return
 	}
-	r := &m.regions[c.region.column]
-	r.commit = append(r.commit, now-c.at)
+	r := &m.regions[c.Column]
+	r.commit = append(r.commit, now-c.At)
 	m.counted++
-	if a.fast {
+	if how.Fast {
 		m.fast++
 	}
-	if a.deps >= 0 {
+	if how.Deps >= 0 {
 		m.withDeps++
-		m.deps += a.deps
-		m.depsMax = max(m.depsMax, a.deps)
-		if a.deps > 0 {
+		m.deps += how.Deps
+		m.depsMax = max(m.depsMax, how.Deps)
+		if how.Deps > 0 {
 			m.waiting++
 		}
 	}
 }
 
-func (m *meter) executed(now time.Duration, c *call) {
-	r := &m.regions[c.region.column]
-	if c.measured {
-		r.execution = append(r.execution, now-c.at)
+// Executed takes in the answer of a request.
+func (m *Meter) Executed(now time.Duration, c *Call) {
+	r := &m.regions[c.Column]
+	if c.Measured {
+		r.execution = append(r.execution, now-c.At)
 	}
 	if !m.during(now) {
 		return
@@ -108,14 +138,14 @@ func (m *meter) executed(now time.Duration, c *call) {
 	r.gap = max(r.gap, now-max(r.last, m.from))
 	r.last = now
 	if m.buckets != nil {
-		b := &m.buckets[c.region.column][(now-m.from)/bucketWidth]
+		b := &m.buckets[c.Column][(now-m.from)/bucketWidth]
 		b.count++
-		b.times = append(b.times, now-c.at)
+		b.times = append(b.times, now-c.At)
 	}
 }
 
-// component counts at one replica only: all have the same ones.
-func (m *meter) component(column, size int) {
+// Component takes in instances that were executed as one. It counts at one replica only: all have the same ones.
+func (m *Meter) Component(column, size int) {
 	if column != 0 {
 		return
 	}
@@ -127,7 +157,8 @@ func (m *meter) component(column, size int) {
 	}
 }
 
-func (m *meter) message(now time.Duration, from, to int) {
+// Message counts a message of the protocol that is sent.
+func (m *Meter) Message(now time.Duration, from, to int) {
 	if m.during(now) {
 		m.messages++
 		m.handled[from]++
@@ -135,22 +166,28 @@ func (m *meter) message(now time.Duration, from, to int) {
 	}
 }
 
-func (m *meter) frame(now time.Duration, bytes int) {
+func (m *Meter) frame(now time.Duration, bytes int) {
 	if m.during(now) {
 		m.frames++
 		m.bytes += bytes
 	}
 }
 
-func (m *meter) sync(now time.Duration, _ int, bytes int) {
+func (m *Meter) sync(now time.Duration, _ int, bytes int) {
 	if m.during(now) {
 		m.syncs++
 		m.syncBytes += bytes
 	}
 }
 
-// finish closes the gaps of regions that never answered again.
-func (m *meter) finish(*world) {
+// CrashAt is when the site that a Fault names stops.
+func (m *Meter) CrashAt() time.Duration { return m.crashAt }
+
+// Crash takes in that a site has stopped.
+func (m *Meter) Crash(column int) { m.crashed = column }
+
+// Finish closes the gaps of regions that never answered again.
+func (m *Meter) Finish() {
 	for i := range m.regions {
 		r := &m.regions[i]
 		if r.begun > 0 && i != m.crashed {

@@ -34,11 +34,14 @@ type Options struct {
 	Tuning    Tuning
 	SlowBy    time.Duration
 	Clients   []int // for the experiment scale
-	Workers   int   // runs at a time
-	Out       string
-	Version   string
-	Progress  io.Writer // nil is none
-	Terminal  io.Writer
+	Workers   int   // runs at a time, in virtual time
+	// Real, if set, plays each point with real replicas, one after the other, instead of in virtual time. Then
+	// Emulation.Sync and Emulation.CPU must be zero.
+	Real     Runner
+	Out      string
+	Version  string
+	Progress io.Writer // nil is none
+	Terminal io.Writer
 }
 
 // DefaultEmulation is a disk that syncs in a millisecond, jitter of two percent, no loss, and processors that cost
@@ -141,4 +144,12 @@ func (o *Options) repeat(points []Point) []Point {
 		}
 	}
 	return all
+}
+
+// modeText tells on what the runs are played.
+func (o *Options) modeText() string {
+	if o.Real != nil {
+		return "on real replicas"
+	}
+	return "in virtual time"
 }

@@ -35,8 +35,9 @@ func (r *Report) print(out io.Writer) {
 	}
 }
 
-// write makes results.csv, results.json, report.html and run.json.
-func (o *Options) write(report Report, results []Result, wall time.Duration) error {
+// Write makes results.csv, results.json, report.html and run.json in the directory Out, which it creates. What it says
+// about the run are Name and Version.
+func (o *Options) Write(report Report, results []Result, wall time.Duration) error {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil { //nolint:gosec // results are not secret
 		return fmt.Errorf("make the directory of the results: %w", err)
 	}

@@ -30,7 +30,7 @@ func predict(p Point) prediction {
 	q := p.Protocol.Quorums(p.Replicas)
 	sync := millis(p.Emulation.Sync)
 	stretch := 1 + p.Emulation.Jitter/200 // half of the jitter, on average
-	leader := p.succession()[0]
+	leader := p.Succession()[0]
 	out := prediction{point: p}
 	for i := range p.Replicas {
 		if p.Protocol.Leads() {
@@ -194,7 +194,7 @@ func showPlan(o *Options, results []Result) Report {
 				}
 				leader := "–"
 				if p.point.Protocol.Leads() {
-					leader = p.point.Profile.Sites[p.point.succession()[0]]
+					leader = p.point.Profile.Sites[p.point.Succession()[0]]
 				}
 				table.Rows = append(table.Rows, []string{
 					p.point.Protocol.Name, strings.Join(p.point.Profile.Sites, " "), leader, fmt.Sprintf("%.1f", p.mean),

@@ -48,8 +48,8 @@ type Point struct {
 	Repeat     int // which of the repetitions, from 0; it enters into the seed
 }
 
-// drainMax is how long after the end of the measured time answers are waited for.
-const drainMax = 20 * time.Second
+// DrainMax is how long after the end of the measured time answers are waited for.
+const DrainMax = 20 * time.Second
 
 func (p *Point) validate() error {
 	switch {
@@ -74,12 +74,12 @@ func (p *Point) validate() error {
 // Source draws the requests of a region, counted from 0: the same in virtual time and on real sockets.
 func (p *Point) Source(region int) *workload.Source {
 	return workload.NewSource(&p.Workload, region, workload.Streams{
-		Arrivals: stream(p.seed(), streamArrivals, region), Keys: stream(p.seed(), streamKeys, region),
+		Arrivals: stream(p.StreamSeed(), streamArrivals, region), Keys: stream(p.StreamSeed(), streamKeys, region),
 	})
 }
 
-// regions with clients.
-func (p *Point) regions() []int {
+// Regions are those with clients, by column.
+func (p *Point) Regions() []int {
 	if p.Active != nil {
 		return p.Active
 	}
@@ -90,18 +90,18 @@ func (p *Point) regions() []int {
 	return all
 }
 
-// succession orders the replicas by how well each would lead: by the mean over the clients' regions of the way to the
+// Succession orders the replicas by how well each would lead: by the mean over the clients' regions of the way to the
 // leader and back and of the leader's phase 2. A leader that was asked for comes first.
-func (p *Point) succession() []int {
+func (p *Point) Succession() []int {
 	order := make([]int, p.Replicas)
 	cost := make([]float64, p.Replicas)
 	quorum := p.Protocol.Quorums(p.Replicas).Accept
 	for i := range order {
 		order[i] = i
-		for _, region := range p.regions() {
+		for _, region := range p.Regions() {
 			cost[i] += p.Profile.RTT[region][i]
 		}
-		cost[i] = cost[i]/float64(len(p.regions())) + p.Profile.NearestQuorumRTT(i, quorum)
+		cost[i] = cost[i]/float64(len(p.Regions())) + p.Profile.NearestQuorumRTT(i, quorum)
 		if p.Profile.Sites[i] == p.Protocol.Leader {
 			cost[i] = -1
 		}

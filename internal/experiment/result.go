@@ -5,42 +5,43 @@ import (
 	"time"
 )
 
-// Result is what one run measured, with every parameter. Two runs of one Point are equal byte for byte.
+// Result is what one run measured, with every parameter. Two runs of one Point in virtual time are equal byte for
+// byte.
 type Result struct {
-	Experiment string  `json:"experiment"`
-	Mode       string  `json:"mode"` // sim: virtual time
-	Protocol   string  `json:"protocol"`
-	Family     string  `json:"family"`
-	Replicas   int     `json:"replicas"`
-	F          int     `json:"f"`
-	E          int     `json:"e"`
-	Prepare    int     `json:"prepare_quorum"`
-	Accept     int     `json:"accept_quorum"`
-	Fast       int     `json:"fast_quorum"`
-	Leader     string  `json:"leader"`
-	Profile    string  `json:"profile"`
-	Sites      string  `json:"sites"`
-	Clients    string  `json:"client_regions"`
-	Load       string  `json:"load"`
-	Conflict   float64 `json:"conflict_percent"`
-	Zipf       float64 `json:"zipf"`
-	Keys       int     `json:"zipf_keys"`
-	Writes     float64 `json:"writes_percent"`
-	Adds       float64 `json:"adds_percent"`
-	Txns       float64 `json:"txns_percent"`
-	Reads      string  `json:"reads"` // how gets are served: command, or a consistency of the client
-	ValueBytes int     `json:"value_bytes"`
-	WarmupS    float64 `json:"warmup_s"`
-	DurationS  float64 `json:"duration_s"`
-	Seed       uint64  `json:"seed"`
-	Repeat     int     `json:"repeat"`
-	SyncMS     float64 `json:"sync_ms"`
-	CPUMicros  float64 `json:"cpu_per_message_us"`
-	Jitter     float64 `json:"jitter_percent"`
-	Loss       float64 `json:"loss_percent"`
-	Window     int     `json:"epaxos_key_window"`
-	FastWaitMS float64 `json:"epaxos_fast_path_wait_ms"`
-	Fault      string  `json:"fault"`
+	Experiment string   `json:"experiment"`
+	Mode       string   `json:"mode"` // sim: virtual time; real: real replicas
+	Protocol   string   `json:"protocol"`
+	Family     string   `json:"family"`
+	Replicas   int      `json:"replicas"`
+	F          int      `json:"f"`
+	E          int      `json:"e"`
+	Prepare    int      `json:"prepare_quorum"`
+	Accept     int      `json:"accept_quorum"`
+	Fast       int      `json:"fast_quorum"`
+	Leader     string   `json:"leader"`
+	Profile    string   `json:"profile"`
+	Sites      string   `json:"sites"`
+	Clients    string   `json:"client_regions"`
+	Load       string   `json:"load"`
+	Conflict   float64  `json:"conflict_percent"`
+	Zipf       float64  `json:"zipf"`
+	Keys       int      `json:"zipf_keys"`
+	Writes     float64  `json:"writes_percent"`
+	Adds       float64  `json:"adds_percent"`
+	Txns       float64  `json:"txns_percent"`
+	Reads      string   `json:"reads"` // how gets are served: command, or a consistency of the client
+	ValueBytes int      `json:"value_bytes"`
+	WarmupS    float64  `json:"warmup_s"`
+	DurationS  float64  `json:"duration_s"`
+	Seed       uint64   `json:"seed"`
+	Repeat     int      `json:"repeat"`
+	SyncMS     *float64 `json:"sync_ms"`            // only of virtual time
+	CPUMicros  *float64 `json:"cpu_per_message_us"` // likewise
+	Jitter     float64  `json:"jitter_percent"`
+	Loss       float64  `json:"loss_percent"`
+	Window     int      `json:"epaxos_key_window"`
+	FastWaitMS float64  `json:"epaxos_fast_path_wait_ms"`
+	Fault      string   `json:"fault"`
 
 	Begun      int       `json:"begun"`
 	Answered   int       `json:"answered"`
@@ -58,14 +59,14 @@ type Result struct {
 	Messages   float64   `json:"messages_per_command"`
 	Bytes      float64   `json:"bytes_per_command"`
 	Syncs      float64   `json:"syncs_per_command"`
-	SyncBytes  float64   `json:"saved_bytes_per_command"`
+	SyncBytes  *float64  `json:"saved_bytes_per_command"` // only of virtual time
 	Busiest    float64   `json:"busiest_replica_messages_per_command"`
 	Regions    []Region  `json:"regions"`
 	CommitCDF  []float64 `json:"commit_cdf_ms"`    // at the Quantiles
 	ExecCDF    []float64 `json:"execution_cdf_ms"` // likewise
 	CrashS     float64   `json:"crash_s"`
 	TimeLine   []Line    `json:"time_line,omitempty"`
-	CPU        *float64  `json:"cpu_us_per_command"` // only of real processes
+	CPU        *float64  `json:"cpu_us_per_command"` // only of real replicas, with their clients and network
 	Wall       *float64  `json:"wall_s"`             // likewise
 
 	profileOf Point

@@ -26,7 +26,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Out == "" {
 		return report, nil
 	}
-	return report, o.write(report, results, time.Since(began))
+	return report, o.Write(report, results, time.Since(began))
 }
 
 // Validate reports why the experiment cannot be run, or nil.
@@ -56,6 +56,18 @@ func (o *Options) plan() ([]Point, error) {
 	return o.repeat(points), nil
 }
 
+// Runner plays one point.
+type Runner func(context.Context, Point) (Result, error)
+
+// virtual is the Runner of virtual time.
+func virtual(ctx context.Context, p Point) (Result, error) {
+	m, err := run(ctx, p)
+	if err != nil {
+		return Result{}, err
+	}
+	return m.Summary(), nil
+}
+
 // runAll keeps the order of the points, whoever ends first.
 func (o *Options) runAll(ctx context.Context, points []Point) ([]Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -63,6 +75,12 @@ func (o *Options) runAll(ctx context.Context, points []Point) ([]Result, error) 
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
+	}
+	play := o.Real
+	if play == nil {
+		play = virtual
+	} else {
+		workers = 1 // runs that share processors would measure each other
 	}
 	results := make([]Result, len(points))
 	next := make(chan int)
@@ -73,10 +91,10 @@ func (o *Options) runAll(ctx context.Context, points []Point) ([]Result, error) 
 	for range min(workers, len(points)) {
 		wait.Go(func() {
 			for i := range next {
-				m, err := run(ctx, points[i])
+				result, err := play(ctx, points[i])
 				mu.Lock()
 				if err == nil {
-					results[i] = m.summary()
+					results[i] = result
 					progress.step(&points[i])
 				} else if failed == nil {
 					failed = fmt.Errorf("run %d of %d, %s with %d replicas: %w",

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// summary makes the Result of a run that has ended.
-func (m *meter) summary() Result {
+// Summary makes the Result of a run that has ended.
+func (m *Meter) Summary() Result {
 	p := m.point
 	r := parameters(p)
 	var commits, executions []time.Duration
@@ -46,12 +46,12 @@ func (m *meter) summary() Result {
 }
 
 // account fills in what a command costs.
-func (m *meter) account(r *Result) {
+func (m *Meter) account(r *Result) {
 	p := m.point
 	done := float64(m.done)
 	r.Throughput = ratio(done, p.Duration.Seconds())
 	r.Messages, r.Bytes = ratio(float64(m.messages), done), ratio(float64(m.bytes), done)
-	r.Syncs, r.SyncBytes = ratio(float64(m.syncs), done), ratio(float64(m.syncBytes), done)
+	r.Syncs, r.SyncBytes = ratio(float64(m.syncs), done), pointer(ratio(float64(m.syncBytes), done))
 	r.Busiest = ratio(float64(slices.Max(m.handled)), done)
 	if p.Protocol.Family == "epaxos" || p.Protocol.Family == "fastpaxos" {
 		r.FastShare = pointer(ratio(float64(m.fast), float64(m.counted)))
@@ -70,7 +70,7 @@ func parameters(p *Point) Result {
 	q := p.Protocol.Quorums(p.Replicas)
 	w, e := &p.Workload, &p.Emulation
 	var clients []string
-	for _, i := range p.regions() {
+	for _, i := range p.Regions() {
 		clients = append(clients, p.Profile.Sites[i])
 	}
 	r := Result{
@@ -81,7 +81,8 @@ func parameters(p *Point) Result {
 		Load: w.Load.String(), Conflict: w.Conflict, Zipf: w.Zipf, Writes: w.Writes, Adds: w.Adds, Txns: w.Txns,
 		ValueBytes: w.Value,
 		WarmupS:    p.Warmup.Seconds(), DurationS: p.Duration.Seconds(), Seed: p.Seed, Repeat: p.Repeat,
-		SyncMS: millis(e.Sync), CPUMicros: float64(e.CPU) / float64(time.Microsecond), Jitter: e.Jitter, Loss: e.Loss,
+		SyncMS: pointer(millis(e.Sync)), CPUMicros: pointer(float64(e.CPU) / float64(time.Microsecond)),
+		Jitter: e.Jitter, Loss: e.Loss,
 		profileOf: *p,
 	}
 	r.Window, r.FastWaitMS = p.Tuning.Window, millis(p.Tuning.FastPathWait)
@@ -92,7 +93,7 @@ func parameters(p *Point) Result {
 		r.Keys = w.Keys
 	}
 	if p.Protocol.Leads() {
-		r.Leader = p.Profile.Sites[p.succession()[0]]
+		r.Leader = p.Profile.Sites[p.Succession()[0]]
 	}
 	if p.Fault.Slow > 0 {
 		r.Fault = fmt.Sprintf("each turn of %s takes %v longer", p.Profile.Sites[p.Fault.Slow-1], p.Fault.SlowBy)
@@ -100,7 +101,26 @@ func parameters(p *Point) Result {
 	return r
 }
 
-func (m *meter) timeLine() []Line {
+// Cost is what a run with real replicas took in the measured time.
+type Cost struct {
+	Bytes uint64        // between replicas
+	Syncs uint64        // groups that were saved
+	CPU   time.Duration // of this process
+	Wall  time.Duration // of the whole run
+}
+
+// Real is Summary of a run with real replicas.
+func (m *Meter) Real(c Cost) Result {
+	r := m.Summary()
+	done := float64(m.done)
+	r.Mode, r.SyncMS, r.CPUMicros, r.SyncBytes = "real", nil, nil, nil
+	r.Bytes, r.Syncs = ratio(float64(c.Bytes), done), ratio(float64(c.Syncs), done)
+	r.CPU = pointer(ratio(float64(c.CPU)/float64(time.Microsecond), done))
+	r.Wall = pointer(round(c.Wall.Seconds()))
+	return r
+}
+
+func (m *Meter) timeLine() []Line {
 	var lines []Line
 	for i, buckets := range m.buckets {
 		if m.regions[i].begun == 0 {

@@ -25,7 +25,7 @@ type world struct {
 	hosts  []*host
 	links  [][]link
 	load   *load
-	meter  *meter
+	meter  *Meter
 	chaos  *chaos // nil unless a test wants faults
 	err    error
 }
@@ -64,19 +64,19 @@ func stream(seed uint64, purpose, which int) *rand.Rand {
 	return rand.New(rand.NewPCG(seed*odd+uint64(purpose), uint64(which)*odd+1)) //nolint:gosec // it must replay
 }
 
-// seed of one repetition. The protocol does not enter, so that all see the same requests.
-func (p *Point) seed() uint64 { return p.Seed + uint64(p.Repeat)*1_000_003 }
+// StreamSeed is the seed of one repetition. The protocol does not enter, so that all see the same requests.
+func (p *Point) StreamSeed() uint64 { return p.Seed + uint64(p.Repeat)*1_000_003 }
 
 func newWorld(p Point) (*world, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
 	w := &world{point: p}
-	w.meter = newMeter(&w.point)
+	w.meter = NewMeter(&w.point)
 	for i := range p.Replicas {
 		row := make([]link, p.Replicas)
 		for j := range row {
-			row[j] = link{rand: stream(p.seed(), streamLink, i<<8|j), way: p.Profile.OneWay(i, j)}
+			row[j] = link{rand: stream(p.StreamSeed(), streamLink, i<<8|j), way: p.Profile.OneWay(i, j)}
 		}
 		w.links = append(w.links, row)
 		w.hosts = append(w.hosts, &host{
@@ -89,7 +89,7 @@ func newWorld(p Point) (*world, error) {
 }
 
 // run plays a point to its end.
-func run(ctx context.Context, p Point) (*meter, error) {
+func run(ctx context.Context, p Point) (*Meter, error) {
 	w, err := newWorld(p)
 	if err != nil {
 		return nil, err
@@ -99,12 +99,12 @@ func run(ctx context.Context, p Point) (*meter, error) {
 	}
 	w.load.begin()
 	if p.Fault.Crash != 0 {
-		w.events.push(w.meter.crashAt, w.crashByPlan)
+		w.events.push(w.meter.CrashAt(), w.crashByPlan)
 	}
-	err = w.play(ctx, p.Warmup+p.Duration+drainMax, func() bool {
+	err = w.play(ctx, p.Warmup+p.Duration+DrainMax, func() bool {
 		return w.now >= p.Warmup+p.Duration && w.load.open == 0
 	})
-	w.meter.finish(w)
+	w.meter.Finish()
 	return w.meter, err
 }
 
@@ -143,14 +143,14 @@ func (w *world) build(h *host) (replica, error) {
 	p := &w.point
 	members := membershipOf(p.Replicas)
 	id := members.Voters[h.column]
-	r := stream(p.seed(), streamCore, int(h.life)<<8|h.column)
+	r := stream(p.StreamSeed(), streamCore, int(h.life)<<8|h.column)
 	if p.Protocol.Family == "epaxos" {
 		members.F, members.E = p.Protocol.F, p.Protocol.E
 		e, err := newEgalitarian(id, members, p.Tuning, r)
 		if err != nil {
 			return nil, err
 		}
-		e.sizes = func(component int) { w.meter.component(h.column, component) }
+		e.sizes = func(component int) { w.meter.Component(h.column, component) }
 		w.chaos.watchDecisions(e)
 		return e, nil
 	}
@@ -164,7 +164,7 @@ func (w *world) build(h *host) (replica, error) {
 	case "fastpaxos":
 		config.Kind = paxos.KindFast
 	}
-	for _, column := range p.succession() {
+	for _, column := range p.Succession() {
 		config.Succession = append(config.Succession, members.Voters[column])
 	}
 	w.chaos.adjust(&config)
@@ -304,7 +304,7 @@ func (w *world) send(from int, messages []envelope) {
 			bytes += messages[i].bytes
 			background = background && messages[i].background
 			if !messages[i].background {
-				w.meter.message(w.now, from, to)
+				w.meter.Message(w.now, from, to)
 			}
 		}
 		if len(frame) == 0 {
@@ -349,14 +349,14 @@ func (w *world) deliver(from, to int, frame []any) {
 func (w *world) crashByPlan() {
 	target := w.point.Fault.Crash - 1
 	if w.point.Fault.Crash < 0 {
-		target = w.point.succession()[0]
+		target = w.point.Succession()[0]
 		for i, h := range w.hosts {
 			if h.replica != nil && h.replica.leads() {
 				target = i
 			}
 		}
 	}
-	w.meter.crashed = target
+	w.meter.Crash(target)
 	w.hosts[target].replica = nil
 	w.load.stop(target)
 }

@@ -64,6 +64,11 @@ var packageRules = []packageRule{
 	{"internal/experiment", []string{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
 	}, whySim},
+	{"internal/bench", []string{"clients", "internal/wire", "internal/workload", "internal/experiment"}, whyLeaf},
+	{"internal/loopback", []string{
+		"epaxos", "clients", "execution", "server", "internal/bootstrap", "internal/wan",
+	}, whyLeaf},
+	{"internal/live", []string{everything}, whyLeaf},
 	{"internal/process", []string{everything}, whyLeaf},
 	{"internal/process/cluster", []string{
 		"epaxos", "clients", "storage", "server", "internal/bootstrap", "internal/config", "internal/wan",
@@ -78,12 +83,15 @@ var packageRules = []packageRule{
 	{"internal/process/report", []string{"internal/wire", "internal/history"}, whyProcess},
 	{"internal/demo", []string{everything}, whyLeaf},
 	{"internal/hostile", []string{"epaxos"}, whyLeaf},
+	{"internal/prompt", nil, whyLeaf},
 	{"internal/lint", nil, whyLeaf},
 	{"internal/mutants", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
 		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
-		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo", "internal/experiment",
+		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
+		"internal/experiment", "internal/live", "internal/prompt",
+		"internal/bench", "internal/workload",
 	}, whyCommand},
 }
 
@@ -112,10 +120,12 @@ var libraries = []library{
 	{"github.com/spf13/cobra", []string{"cmd/epaxos"}, nil, "commands end in cmd: pass arguments"},
 	{"github.com/anishathalye/porcupine", []string{"internal/history"}, nil,
 		"record with internal/history and ask it for the verdict"},
-	{"github.com/HdrHistogram/hdrhistogram-go", []string{"cmd/epaxos"}, nil,
-		"measure in cmd, or return the raw durations to it"},
+	{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench"}, nil,
+		"measure with internal/bench, or return the raw durations"},
 	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, nil,
 		"system calls stay in the shell"},
+	{"golang.org/x/term", []string{"internal/prompt"}, nil,
+		"read lines through internal/prompt, which runs without a terminal, too"},
 	{"github.com/cockroachdb/datadriven", nil, []string{"epaxos", "execution"},
 		"it runs golden scripts of the pure packages only"},
 	{"pgregory.net/rapid", nil, []string{everything}, "it generates inputs for tests only"},

@@ -53,6 +53,13 @@ type Orderer interface {
 	Pending() int
 }
 
+// Protocol makes what a node runs in an epoch in which its replica votes: a fresh core, and then the orderer that
+// goes with it.
+type Protocol struct {
+	NewCore    func(epaxos.Membership) (Core, error)
+	NewOrderer func(epaxos.Membership) Orderer
+}
+
 // Store is the part of storage.Store that a node uses.
 type Store interface {
 	Save(batch storage.Batch) error

@@ -247,6 +247,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 	for _, p := range n.peers {
 		n.tellEnded(p, true)
 	}
+	n.hearEarly()
 	return answers, nil
 }
 
@@ -283,12 +284,13 @@ func (n *Node) step(p *peer, m epaxos.Message) {
 		return
 	}
 	switch {
-	case !n.admitted || n.next != nil:
+	case !n.admitted:
+	case e > n.members.Epoch:
+		n.keepEarly(p, m) // and the peer says itself that it is ahead once it hears from this replica
+	case n.next != nil:
 	case e > 0 && e < n.members.Epoch:
 		n.answerEnded(p, m)
 	case n.core == nil:
-	case e > n.members.Epoch:
-		// The peer is ahead. It says so itself once it hears from this replica.
 	default: // a vote too, even if the epoch is known to be over elsewhere (rule M8)
 		if e == n.members.Epoch {
 			n.hearEpoch(p, e)

@@ -254,3 +254,26 @@ func TestNobodyIsAskedForAStateThatIsNotNeeded(t *testing.T) {
 		t.Errorf("it still asks replica %d, which is dead, for a state that it has", source)
 	}
 }
+
+// Who executes the end of an epoch first goes on at once. What it asks of the others before they have executed it
+// too waits there: to ask again would take a time that clients feel.
+func TestWhatComesEarlyWaits(t *testing.T) {
+	c := newCompany(t, 3)
+	c.put(0, "a", "1")
+	c.settle(time.Second)
+	c.reconfigure(0, func(m *wire.Members) { m.E = 0 })
+	for i := range c.nodes {
+		c.turn(i) // the others vote
+	}
+	for slices.Equal(c.epochs(), []epaxos.Epoch{1, 1, 1}) {
+		c.turn(0)
+	}
+	early := c.put(0, "a", "2")
+	for c.turn(0) {
+	}
+	if got := c.epochs(); !slices.Equal(got, []epaxos.Epoch{2, 1, 1}) {
+		t.Fatalf("epochs %v: the others should not have executed the end yet", got)
+	}
+	c.settle(100 * time.Millisecond) // a question is repeated later
+	c.want(early)
+}

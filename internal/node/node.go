@@ -55,6 +55,7 @@ type Node struct {
 	pending epaxos.Ready // messages and decisions of the running turn
 	epoch
 	former   former // the epoch before, as long as somebody may ask about it
+	early    early  // of the next epoch
 	hasState bool   // the applied state is of a later epoch than the first
 	held     bool   // the store holds the state with which the epoch began
 	unsaved  unsaved

@@ -223,6 +223,7 @@ func (n *Node) enter(members wire.Members, votes bool, answers []Answer) ([]Answ
 		for _, p := range n.peers {
 			n.tellEnded(p, false)
 		}
+		n.hearEarly()
 	}
 	return answers, nil
 }

@@ -82,7 +82,7 @@ func (g garbler) garble(message epaxos.Message) []epaxos.Message {
 			epaxos.Refusal{ID: m.ID, Promised: epaxos.Ballot{Number: math.MaxUint64, Replica: 1}})
 	case epaxos.Gossip:
 		return []epaxos.Message{
-			nil, epaxos.Gossip{Epoch: m.Epoch + 1, Executed: m.Executed, Tops: m.Tops, Stable: m.Stable},
+			nil, epaxos.Gossip{Epoch: m.Epoch + 2, Executed: m.Executed, Tops: m.Tops, Stable: m.Stable},
 			epaxos.Gossip{Epoch: m.Epoch, Executed: cut(m.Executed), Tops: m.Tops, Stable: m.Stable},
 			epaxos.Gossip{Epoch: m.Epoch, Executed: m.Executed, Tops: cut(m.Tops), Stable: m.Stable},
 			epaxos.Gossip{Epoch: m.Epoch, Executed: m.Executed, Tops: m.Tops, Stable: cut(m.Stable)},
@@ -104,7 +104,7 @@ func (g garbler) garble(message epaxos.Message) []epaxos.Message {
 func variants[M epaxos.Message](m M, id epaxos.InstanceID, of func(*M) *epaxos.InstanceID) []epaxos.Message {
 	var all []epaxos.Message
 	for _, wrong := range []epaxos.InstanceID{
-		{Epoch: id.Epoch + 1, Replica: id.Replica, Slot: id.Slot},
+		{Epoch: id.Epoch + 2, Replica: id.Replica, Slot: id.Slot}, // what comes of the next waits for it
 		{Epoch: id.Epoch, Replica: math.MaxUint32, Slot: id.Slot},
 		{Epoch: id.Epoch, Replica: id.Replica, Slot: 0},
 		{Epoch: id.Epoch, Replica: id.Replica, Slot: math.MaxUint64},

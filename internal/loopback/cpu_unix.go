@@ -1,15 +1,15 @@
 //go:build unix
 
-package demo
+package loopback
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what the process has used of the processors, in user and system mode; 0 if the system
+// CPUTime is what the process has used of the processors, in user and system mode; 0 if the system
 // does not tell.
-func cpuTime() time.Duration {
+func CPUTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return 0
