@@ -27,9 +27,9 @@ func ParseCutID(text string) (CutID, error) {
 // CutTTLMax is the longest that a cut is kept.
 const CutTTLMax = wire.CutTTLMax * time.Millisecond
 
-// Cut is the state of the cluster at one moment: everything that was answered before Client.Cut was called is in it, and
-// nothing that was asked for after it returned. Reads at it show the same at every replica, however often, in however
-// many pages, and wait for nobody. Its methods are safe for concurrent use.
+// Cut is the state of the cluster at one moment: everything that was answered before Client.Cut was called is in it,
+// and nothing that was asked for after it returned. Reads at it show the same at every replica, however often, in
+// however many pages, and wait for nobody. Its methods are safe for concurrent use.
 //
 // It ends at each replica when its time is up there, when the replica restarts or takes over a state, when its disk
 // gets full or 1 GiB was saved since, or by Release. As long as one replica has it, reads find it; then
@@ -41,13 +41,14 @@ type Cut struct {
 	id     CutID
 }
 
-// Cut makes a cut, which each replica keeps readable for ttl by its own clock: milliseconds, up to CutTTLMax. Each keeps
-// 16 at most, and meanwhile keeps on its disk whatever is overwritten. The call takes what a command takes that
+// Cut makes a cut, which each replica keeps readable for ttl by its own clock: milliseconds, up to CutTTLMax. Each
+// keeps 16 at most, and meanwhile keeps on its disk whatever is overwritten. The call takes what a command takes that
 // interferes with all others, and makes each replica sync its disk once: make one for a report, not for each read.
 func (c *Client) Cut(ctx context.Context, ttl time.Duration) (*Cut, error) {
 	if ttl < time.Millisecond || ttl > CutTTLMax {
 		return nil, &Error{
-			Code: CodeInvalid, Outcome: NotApplied, Detail: fmt.Sprintf("a cut of %v: from 1ms to %v are possible", ttl, CutTTLMax),
+			Code: CodeInvalid, Outcome: NotApplied,
+			Detail: fmt.Sprintf("a cut of %v: from 1ms to %v are possible", ttl, CutTTLMax),
 		}
 	}
 	control := wire.Control{Kind: wire.ControlCut, TTL: uint64(ttl.Milliseconds())} //nolint:gosec // positive
@@ -72,6 +73,9 @@ func (c *Client) OpenCut(id CutID) *Cut { return &Cut{client: c, id: id} }
 
 // ID names the cut, for Client.OpenCut of any client.
 func (cut *Cut) ID() CutID { return cut.id }
+
+// AtCut makes a read show the state at a cut, as reads of Client.OpenCut do.
+func AtCut(id CutID) ReadOption { return &Cut{id: id} }
 
 func (cut *Cut) read(request *Request) { request.Cut = cut.id }
 

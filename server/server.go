@@ -86,7 +86,8 @@ func Open(config Config, machine execution.StateMachine) (*Server, error) {
 	s := &Server{
 		config: config, machine: machine,
 		log: config.Logger.With("replica", config.Replica), started: time.Now(),
-		inbox: newInbox(), cutReaders: make(chan struct{}, cutReaders), stop: make(chan stopMode, 1), done: make(chan struct{}),
+		inbox: newInbox(), cutReaders: make(chan struct{}, cutReaders),
+		stop: make(chan stopMode, 1), done: make(chan struct{}),
 	}
 	s.calls.init()
 	if s.config.Trace == nil && s.log.Enabled(context.Background(), slog.LevelDebug) {

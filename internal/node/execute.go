@@ -131,9 +131,9 @@ func (n *Node) answer(v *execution.Vertex, results []execution.Result, answers [
 		if proposal&ownProposal != 0 {
 			continue
 		}
+		barrier := controls && controlKind(&v.Command.Requests[i]) == wire.ControlBarrier
 		answers = append(answers, Answer{
-			Proposal: proposal, Result: results[i].Value, Verdict: results[i].Verdict, Fast: led.Fast,
-			barrier: controls && controlKind(&v.Command.Requests[i]) == wire.ControlBarrier,
+			Proposal: proposal, Result: results[i].Value, Verdict: results[i].Verdict, Fast: led.Fast, barrier: barrier,
 		})
 	}
 	return answers
