@@ -262,8 +262,11 @@ func (c *Client) putAside(f *Future) {
 		c.waiting = append(c.waiting, f)
 	}
 	c.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
 		f.fail(CodeClosed, "the client was closed", ErrClosed)
+	case f.polls():
+		c.wakeKeeper() // which sleeps longer while only watches are open
 	}
 }
 
@@ -285,10 +288,15 @@ func (c *Client) place(f *Future) {
 		c.endCutRead(f)
 		return
 	}
+	waits := false
 	if s == nil || !s.enqueue(f) {
 		c.waiting = append(c.waiting, f)
+		waits = f.polls()
 	}
 	c.mu.Unlock()
+	if waits {
+		c.wakeKeeper()
+	}
 }
 
 // pick returns the session to use for an operation now, or nil. The caller holds mu.
@@ -348,7 +356,7 @@ func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 		return
 	}
 	switch {
-	case f.request.ReadOnly, f.kind == wire.RequestSession:
+	case f.request.ReadOnly, f.kind == wire.RequestSession: // watches are ReadOnly
 		err.Outcome = NotApplied
 		err.Retryable = err.Code != CodeInvalid
 	case f.id.Load() != nil:
@@ -359,7 +367,7 @@ func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 		f.finish(stateSent, Reply{}, err)
 		return
 	}
-	if err.Code == CodeUnavailable || err.Code == CodeInternal {
+	if (err.Code == CodeUnavailable || err.Code == CodeInternal) && !f.polls() {
 		c.refused(err.Replica)
 	}
 	c.retry(f, err)

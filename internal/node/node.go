@@ -7,6 +7,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/watch"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -27,6 +28,7 @@ type Config struct {
 	Compaction Compaction        // zero values are defaults
 	Transfer   Transfer          // likewise
 	Cuts       Cuts              // likewise
+	Watching   Watching          // likewise
 	FormatMax  uint32            // the highest format level that this replica takes part at; 0 is wire.Format
 	Trace      func(line string) // one line per message and record; nil is none
 }
@@ -63,8 +65,10 @@ type Node struct {
 	sessions sessions
 	cuts     cuts
 	reading  []reading // in the order they came
-	fault    error     // why this replica must stop
-	noRoom   error     // why it takes no work for now
+	watches  *watch.Watches
+	watched  execution.Watched // the machine, nil if it tells of no changes
+	fault    error             // why this replica must stop
+	noRoom   error             // why it takes no work for now
 
 	sender   sender
 	receiver receiver
@@ -97,10 +101,9 @@ type Answer struct {
 
 // New replays the store into a fresh core and executor.
 func New(config Config) (*Node, error) {
-	n := &Node{
-		config: config,
-		state:  execution.NewState(config.Store),
-	}
+	n := &Node{config: config}
+	n.initWatches()
+	n.openState()
 	n.history.init(config.Compaction)
 	n.cuts.config = config.Cuts.withDefaults()
 	n.sender.config = config.Transfer.withDefaults()
@@ -158,6 +161,7 @@ func (n *Node) replay() error {
 	if err := n.core.Restored(0); err != nil {
 		return err
 	}
+	n.restartWatches(nil)
 	n.core.ExecutedDurably(n.orderer.Executed())
 	n.core.Executed(0, n.orderer.ExecutedAbove())
 	n.takeReady()

@@ -35,8 +35,8 @@ type ClientRequest struct {
 	Payload []byte
 
 	Consistency Consistency // with RequestRead
-	// Token is, with SessionConsistency, as AppendToken wrote it, and with CutConsistency, as AppendInstanceID wrote
-	// the id of the cut.
+	// Token is with SessionConsistency, and with a RequestWatch that begins: as AppendToken wrote it. What is told
+	// shows at least what it names. With CutConsistency it is the id of the cut, as AppendInstanceID wrote it.
 	Token []byte
 }
 
@@ -51,6 +51,7 @@ const (
 	RequestSnapshot                        // Payload is a SnapshotRequest, Response.Result a SnapshotPart
 	RequestSession                         // replicate Payload, a SessionOp; Response.Result is a SessionResult
 	RequestRead                            // answer Payload, which changes nothing, as Consistency says
+	RequestWatch                           // Payload is a WatchRequest, Response.Result a WatchResult; see Token
 	RequestRelease                         // Payload is the id of a cut, which this replica need not keep any longer
 )
 
