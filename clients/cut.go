@@ -109,20 +109,18 @@ func (cut *Cut) Query(ctx context.Context, payload []byte) (Reply, error) {
 }
 
 // releasePatience is how long Release waits for a replica that the context gives longer.
-const releasePatience = 5 * time.Second
+const releasePatience = 2 * time.Second
 
-// Release tells all connected replicas that nobody reads at the cut any more. Those that do not hear of it let go when
-// its time is up.
+// Release tells all replicas that nobody reads at the cut any more. Those that do not hear of it, which is what an error
+// says, let go when its time is up.
 func (cut *Cut) Release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, releasePatience)
 	defer cancel()
 	payload := wire.AppendInstanceID(nil, cut.id)
 	var futures []*Future
-	for _, r := range cut.client.Replicas() {
-		if !r.Learner {
-			request := Request{Payload: payload, ReadOnly: true, Replica: r.Replica}
-			futures = append(futures, cut.client.start(ctx, request, wire.RequestRelease))
-		}
+	for _, replica := range cut.client.voters() {
+		request := Request{Payload: payload, ReadOnly: true, Replica: replica}
+		futures = append(futures, cut.client.start(ctx, request, wire.RequestRelease))
 	}
 	var failed error
 	for _, f := range futures {
@@ -131,6 +129,23 @@ func (cut *Cut) Release(ctx context.Context) error {
 		}
 	}
 	return failed
+}
+
+// voters is who takes part in agreeing, connected or not, as far as is known.
+func (c *Client) voters() (voters []ReplicaID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.members {
+		if c.members[i].Role == wire.RoleVoter {
+			voters = append(voters, c.members[i].Replica)
+		}
+	}
+	for _, s := range c.sessions {
+		if c.votes(s.hello.Replica) && !slices.Contains(voters, s.hello.Replica) {
+			voters = append(voters, s.hello.Replica) // of a cluster that tells no members
+		}
+	}
+	return voters
 }
 
 // cutPatience is how long a read whose cut no connected replica holds waits for another to be connected.

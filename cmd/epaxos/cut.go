@@ -65,7 +65,7 @@ func cutCreate(sh *shell) *cobra.Command {
 			}
 			return c.showCut(&shownCut{Cut: cut.ID().String(), State: "kept", TTLMS: ttl.Milliseconds()})
 		})
-	cmd.Flags().DurationVar(&ttl, "ttl", 10*time.Minute, "for how long the replicas keep it")
+	cmd.Flags().DurationVar(&ttl, "ttl", 10*time.Minute, "`time` for which the replicas keep it")
 	return cmd
 }
 
