@@ -91,6 +91,9 @@ func (o *Options) draw() setup {
 	}
 	commands := 212 + r.IntN(75)
 	faults := between(r, 3*time.Second, 8*time.Second)
+	if o.Counting {
+		replicas, commands = 5, countingRequests
+	}
 	if o.Replicas == 0 {
 		o.Replicas = replicas
 	}
@@ -102,6 +105,9 @@ func (o *Options) draw() setup {
 	}
 	s.drawMembers(r, o.Replicas)
 	s.drawLinks(r)
+	if o.Counting {
+		s.near, s.far = 10*time.Millisecond, between(r, 60*time.Millisecond, 140*time.Millisecond)
+	}
 	s.drawTiming(r)
 	s.drawLimits(r)
 	s.drawCompaction(stream(o.Seed, streamCompaction, 0))
@@ -113,6 +119,9 @@ func (o *Options) draw() setup {
 	s.hot = []float64{0, 0.1, 0.5, 0.5, 1}[r.IntN(5)]
 	if s.profile == recovery {
 		s.hot = max(s.hot, 0.5)
+	}
+	if o.Counting {
+		s.clients, s.named = countingClients, 1
 	}
 	// So that requests are under way for as long as faults happen. Half of the requests would be too
 	// late if it were for this alone, since the trouble makes each take long.

@@ -15,6 +15,7 @@ type Options struct {
 	Faults   time.Duration // how long faults last, in simulated time
 	Keep     []int         // indices of the faults of the plan that are kept; nil keeps all
 	Epochs   Epochs        // whether the membership changes
+	Counting bool          // clients in five regions do nothing but count
 	Log      bool          // keep the lines of the trace; they change nothing else
 
 	plant  func(*Report) string                      // hears of every fault that happens, and may name a violation
