@@ -318,7 +318,9 @@ func (w *world) ran(i int, e *errand, answer *node.Answer) {
 		w.violated("integrity", "the result of %+v does not decode: %v", e.op, err)
 		return
 	}
-	if e.op.Kind != wire.SessionOpen {
+	if e.op.Kind == wire.SessionOpen {
+		w.check.opens(i, &result)
+	} else {
 		w.check.operated(i, e.session, &e.op, &result)
 	}
 	a.operated(i, e, &result, answer.Token)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
@@ -16,8 +17,9 @@ import (
 
 // A run with Options.Counting has so much to do.
 const (
-	countingClients  = 20
-	countingRequests = 1000
+	countingClients  = 60
+	countingRequests = 1500
+	countingFaults   = 12 * time.Second
 )
 
 // tallyKey is the beginning of the keys of such counters: one for each client, one for all, and one on which increments
@@ -37,10 +39,10 @@ func (a *account) counts() bool { return a != nil && (a.exact() || a.rand.IntN(6
 // count makes a request that counts.
 func (a *account) count() wire.Op {
 	delta := int64(1 + a.rand.IntN(3))
-	switch a.rand.IntN(6) {
-	case 0:
+	switch draw := a.rand.IntN(40); {
+	case draw == 0: // each has to wait for the one before
 		return wire.Op{Kind: wire.OpIncrement, Key: []byte(tallyKey + ".all"), Delta: delta}
-	case 1, 2:
+	case draw < 18:
 		return wire.Op{Kind: wire.OpIncrement, Key: fmt.Appendf(nil, tallyKey+".%d", a.c.number), Delta: delta}
 	default:
 		return wire.Op{Kind: wire.OpAdd, Key: []byte(tallyKey + ".sum"), Delta: delta}

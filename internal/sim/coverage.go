@@ -113,9 +113,9 @@ func addStats(t *epaxos.Stats, s epaxos.Stats) {
 func (r Report) String() string {
 	s := r.Stats
 	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; of sessions %d, "+
-		"again %d, settled %d, never %d, clients restarted %d, reads by token %d, stale %d; "+
-		"increments %d; fast %d, slow %d, recovered %d, validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
-		"frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
+		"again %d, settled %d, never %d, clients restarted %d, reads by token %d, stale %d; increments %d; "+
+		"fast %d, slow %d, recovered %d, validated %d, waited %d, no-op %d, proposed again %d, fetched %d; "+
+		"crashes %d, gone for good %d, frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
 		"states taken over %d, strangers %d, void %d, superseded %d, left %d; faults",
 		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, r.Named, r.Repeated, r.Settled, r.Never, r.Restarts,
 		r.OfSession, r.Stale, r.Tally.Acknowledged+r.Tally.Resolved,

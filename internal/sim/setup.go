@@ -92,7 +92,7 @@ func (o *Options) draw() setup {
 	commands := 212 + r.IntN(75)
 	faults := between(r, 3*time.Second, 8*time.Second)
 	if o.Counting {
-		replicas, commands = 5, countingRequests
+		replicas, commands, faults = 5, countingRequests, countingFaults
 	}
 	if o.Replicas == 0 {
 		o.Replicas = replicas
@@ -122,6 +122,7 @@ func (o *Options) draw() setup {
 	}
 	if o.Counting {
 		s.clients, s.named = countingClients, 1
+		s.limits.InFlight, s.limits.Queue = max(s.limits.InFlight, 30), max(s.limits.Queue, 50)
 	}
 	// So that requests are under way for as long as faults happen. Half of the requests would be too
 	// late if it were for this alone, since the trouble makes each take long.

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
@@ -325,6 +326,7 @@ type watchedOrder struct {
 	host  int
 	epoch epaxos.Epoch
 	next  []expected
+	over  [][]byte // payloads of the component that it has to pass over
 }
 
 // expected is a request that the machine is about to apply.
@@ -349,6 +351,7 @@ func (o *watchedOrder) Next() []execution.Vertex {
 	if component == nil {
 		return nil
 	}
+	o.over = o.over[:0]
 	standing := o.w.check.executed(o.host, o.epoch, component)
 	for _, v := range component[:standing] {
 		if v.Command.Footprint.Controls() {
@@ -356,6 +359,7 @@ func (o *watchedOrder) Next() []execution.Vertex {
 		}
 		for i := range v.Command.Requests {
 			if !o.w.check.sessions.applies(&v, i) {
+				o.over = append(o.over, v.Command.Requests[i].Payload)
 				continue
 			}
 			o.next = append(o.next, expected{place{v.ID, i}, v.Command.Requests[i].Payload})
@@ -390,7 +394,11 @@ func (m *watchedMachine) Apply(view execution.View, payload []byte) ([]byte, err
 		return result, nil // the history tells whether it is right
 	}
 	if len(o.next) == 0 || !bytes.Equal(o.next[0].payload, payload) {
-		o.w.violated("order", "r%d applies %x, which does not stand", replicaOf(o.host), payload)
+		invariant, why := "order", "does not stand"
+		if slices.ContainsFunc(o.over, func(passed []byte) bool { return bytes.Equal(passed, payload) }) {
+			invariant, why = "once", "has to be passed over"
+		}
+		o.w.violated(invariant, "r%d applies %x, which %s", replicaOf(o.host), payload, why)
 		return result, nil
 	}
 	at := o.next[0].place
