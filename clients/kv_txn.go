@@ -181,6 +181,10 @@ func (t *Txn) Commit() (TxnResult, error) {
 	return txn, nil
 }
 
+// Payload is the transaction in the form that Client.Start takes, for who sends it under a name of its own or does not
+// wait for it. Its answer is a wire form of the result that only Commit reads.
+func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
+
 func (t *Txn) readOnly() bool {
 	for _, ops := range [][]wire.Op{t.op.Then, t.op.Else} {
 		for i := range ops {

@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -201,26 +200,7 @@ func (w *Watch) passed(e *wire.WatchEvent) {
 		w.token = w.after
 		return
 	}
-	t := &w.token.token
-	if e.Kind == wire.WatchState {
-		t.Told, t.Part = w.after.token.Told.Clone(), nil
-		t.Cursor = append(bytes.Clone(e.Key), 0)
-		return
-	}
-	id := e.Instance
-	if p := t.Part; p != nil && (p.Replica != id.Replica || p.Slot != id.Slot || t.Told.Epoch != id.Epoch) {
-		t.Told.Add(p.Replica, p.Slot) // the rest of an instance comes first
-		t.Part = nil
-	}
-	if id.Epoch > t.Told.Epoch {
-		t.Told = wire.InstanceSet{Epoch: id.Epoch} // all of the epochs before was told
-	}
-	if len(w.pending) > 0 && w.pending[0].Instance == id {
-		t.Part = &wire.WatchPart{Replica: id.Replica, Slot: id.Slot, Index: e.Index + 1}
-		return
-	}
-	t.Told.Add(id.Replica, id.Slot)
-	t.Part = nil
+	w.token.token.Pass(e, w.pending, &w.after.token)
 }
 
 // poll asks once, and takes in the answer.

@@ -21,6 +21,7 @@ const (
 	streamEpochs
 	streamReads
 	streamSessions
+	streamWatchers
 )
 
 // stream returns one of the streams of a seed.
@@ -58,7 +59,8 @@ type setup struct {
 	ordered   bool // frames of a link do not overtake each other while it is well
 
 	epochs   bool // the membership changes
-	machines int  // replicas of the first epoch, and those that may join
+	watching node.Watching
+	machines int // replicas of the first epoch, and those that may join
 	transfer node.Transfer
 
 	clients int
@@ -111,6 +113,7 @@ func (o *Options) draw() setup {
 	s.drawTiming(r)
 	s.drawLimits(r)
 	s.drawCompaction(stream(o.Seed, streamCompaction, 0))
+	s.watching.JournalBytes = []int{800, 8000, 80000}[stream(o.Seed, streamWatchers, 1<<16).IntN(3)]
 	s.drawEpochs(o, stream(o.Seed, streamEpochs, 0))
 	s.reads = []float64{0.1, 0.3, 0.8}[stream(o.Seed, streamReads, 0).IntN(3)]
 	s.old = true

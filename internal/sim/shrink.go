@@ -118,6 +118,9 @@ func (o Options) Replay() string {
 	if o.Counting {
 		what = "TestCounting ./internal/sim -args -increments=1"
 	}
+	if o.Watching {
+		what = "TestWatching ./internal/sim -args -reconnects=1"
+	}
 	command := fmt.Sprintf("go test -count=1 -v -run %s -seed=%d", what, o.Seed)
 	if o.Replicas > 0 {
 		command += fmt.Sprintf(" -replicas=%d", o.Replicas)

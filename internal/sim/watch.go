@@ -29,6 +29,7 @@ type checker struct {
 	held      []held                                // by host
 	states    map[uint64]bool                       // that a voter held at some group
 	sessions  *sessions
+	lineages  *lineages
 	effects   *effects
 	bounds    *bounds
 }
@@ -43,7 +44,7 @@ func (c *checker) init(w *world) {
 	*c = checker{
 		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
 		once: map[string]place{}, cancelled: map[string]bool{}, effects: newEffects(w.members), bounds: newBounds(),
-		states: map[uint64]bool{0: true}, sessions: newSessions(),
+		states: map[uint64]bool{0: true}, sessions: newSessions(), lineages: newLineages(),
 	}
 	c.books = []*book{c.newBook(w.firstMembers())}
 	for host := range max(w.setup.machines, w.members.N()) {
@@ -385,11 +386,14 @@ type watchedMachine struct {
 
 // Apply implements execution.StateMachine.
 func (m *watchedMachine) Apply(view execution.View, payload []byte) ([]byte, error) {
+	o := m.order
+	if len(o.next) > 0 {
+		view = o.w.check.lineages.witness(o.next[0].place, view)
+	}
 	result, err := m.KV.Apply(view, payload)
 	if err != nil {
 		return nil, fmt.Errorf("apply %x: %w", payload, err)
 	}
-	o := m.order
 	if len(o.next) == 0 && o.w.hosts[o.host].reading[string(payload)] {
 		return result, nil // the history tells whether it is right
 	}

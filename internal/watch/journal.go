@@ -14,6 +14,7 @@ import (
 // Invariant: segments are neighbours, there is at least one, and each begins with what was executed before it.
 type Journal struct {
 	bytesMax int
+	tokenMax int
 	executed wire.InstanceSet
 	segments []segment
 	bytes    int
@@ -44,7 +45,7 @@ const (
 )
 
 func newJournal(bytesMax int) Journal {
-	j := Journal{bytesMax: bytesMax, next: 1}
+	j := Journal{bytesMax: bytesMax, tokenMax: tokenMax, next: 1}
 	j.open()
 	return j
 }

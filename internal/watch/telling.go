@@ -14,8 +14,9 @@ const (
 	scanMax = 4 << 10
 )
 
-func fits(told *wire.InstanceSet) bool {
-	return len(wire.AppendWatchToken(nil, &wire.WatchToken{Told: *told})) <= tokenMax
+// fits reports whether a set is small enough for a token.
+func (j *Journal) fits(told *wire.InstanceSet) bool {
+	return len(wire.AppendWatchToken(nil, &wire.WatchToken{Told: *told})) <= j.tokenMax
 }
 
 // verdict says how it goes on with a poll.
@@ -55,9 +56,6 @@ func (t *telling) run() verdict {
 		}
 	}
 	token := p.Token
-	if token.Told.Epoch > j.executed.Epoch {
-		return stalls
-	}
 	t.end = p.End
 	if token.Cursor != nil {
 		// The state of the next keys must show all that the token names, or it would be lost for them.
@@ -84,7 +82,7 @@ func (t *telling) run() verdict {
 // now begins a watch with what is executed next.
 func (t *telling) now() verdict {
 	executed := &t.journal.executed
-	if !fits(executed) {
+	if !t.journal.fits(executed) {
 		t.poll.Token = nil
 		return stalls
 	}
@@ -95,6 +93,12 @@ func (t *telling) now() verdict {
 func (t *telling) resync() verdict {
 	token := *t.poll.Token
 	token.Told = token.Told.Clone()
+	if t.poll.lean { // it was told no more than this, and the state must not go back behind what it was told
+		if !t.journal.fits(&t.journal.executed) {
+			return stalls
+		}
+		token.Told = t.journal.executed
+	}
 	if token.Part != nil {
 		token.Told.Add(token.Part.Replica, token.Part.Slot)
 	}
@@ -167,6 +171,7 @@ func (t *telling) part(told *wire.InstanceSet, part *wire.WatchPart) (v verdict,
 	case full:
 		rest := *part
 		rest.Index = uint32(next) //nolint:gosec // an instance has no so many changes
+		t.result.More = true
 		return t.answer(wire.WatchToken{Told: *told, Part: &rest, Cursor: t.poll.Token.Cursor}), true
 	}
 	return waits, true
@@ -185,15 +190,16 @@ func (t *telling) stop(told *wire.InstanceSet, position uint64, index int) verdi
 			return false
 		})
 	}
-	if fits(&token.Told) {
+	if t.journal.fits(&token.Told) {
 		return t.answer(token)
 	}
-	return t.shorten(told, executed, token)
+	return t.shorten(told, token, position)
 }
 
 // shorten finds a smaller token: one without what was executed beyond a gap and is none of the client's business, or
 // one that goes less far. If there is none, the client waits until the gaps are closed.
-func (t *telling) shorten(told *wire.InstanceSet, executed wire.InstanceSet, token wire.WatchToken) verdict {
+func (t *telling) shorten(told *wire.InstanceSet, token wire.WatchToken, position uint64) verdict {
+	executed := t.journal.executedBefore(position)
 	prefixes := executed.Prefixes()
 	if told.Epoch == executed.Epoch { // else what is above the prefixes must have been told now, or is named by nothing
 		token.Told = told.Clone()
@@ -201,15 +207,18 @@ func (t *telling) shorten(told *wire.InstanceSet, executed wire.InstanceSet, tok
 		for _, id := range t.whole {
 			token.Told.Add(id.Replica, id.Slot)
 		}
-		if fits(&token.Told) {
+		if t.journal.fits(&token.Told) {
 			return t.answer(token)
 		}
 	}
 	for i := len(t.journal.segments) - 1; i > 0 && t.journal.segments[i].first > t.poll.seen; i-- {
 		s := &t.journal.segments[i]
+		if s.first >= position {
+			continue
+		}
 		shorter := told.Clone()
 		shorter.Unite(&s.before)
-		if !fits(&shorter) {
+		if !t.journal.fits(&shorter) {
 			continue
 		}
 		again := telling{journal: t.journal, site: t.site, poll: t.poll, end: t.end}
@@ -271,7 +280,7 @@ func (t *telling) add(e wire.WatchEvent) bool {
 // state tells what the next keys hold. Everything that has changed in those before is told.
 func (t *telling) state(told *wire.InstanceSet) verdict {
 	p, executed := t.poll, &t.journal.executed
-	if !fits(executed) {
+	if !t.journal.fits(executed) {
 		if len(t.result.Events) == 0 {
 			return stalls
 		}

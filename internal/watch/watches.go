@@ -60,6 +60,7 @@ type Watches struct {
 type poll struct {
 	Poll
 	seen  uint64
+	lean  bool // Token.Told is left out: it was all executed before seen
 	place place
 	at    int // in the list of its place, but for ripe and stalled
 }
@@ -170,8 +171,8 @@ func (w *Watches) Serve(site Site) ([]Answer, error) {
 func (w *Watches) wait(p *poll) {
 	j := &w.journal
 	p.seen = j.next
-	if j.executed.Covers(&p.Token.Told) && fits(&j.executed) {
-		p.Token.Told = wire.InstanceSet{} // of what comes none was told, and all up to now was: so little is kept of many
+	if j.executed.Covers(&p.Token.Told) && j.fits(&j.executed) {
+		p.Token.Told, p.lean = wire.InstanceSet{}, true // so little is kept of many that wait
 	}
 	if p.End == p.From+"\x00" {
 		p.place, p.at = placePoint, len(w.points[p.From])
@@ -217,7 +218,7 @@ func (w *Watches) End(id epaxos.ProposalID) (result []byte) {
 	token := *p.Token
 	token.Told = token.Told.Clone()
 	token.Told.Unite(&w.journal.executed)
-	if !fits(&token.Told) {
+	if !w.journal.fits(&token.Told) {
 		return nil
 	}
 	return wire.AppendWatchResult(nil, &wire.WatchResult{Token: wire.AppendWatchToken(nil, &token)})

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"hash/fnv"
 	"math"
 
@@ -66,6 +67,30 @@ type WatchPart struct {
 	Replica epaxos.ReplicaID
 	Slot    epaxos.Slot
 	Index   uint32
+}
+
+// Pass makes the token name one more event of an answer, of which others follow. After is the token of the answer: what
+// names all of its events, the last one included.
+func (t *WatchToken) Pass(e *WatchEvent, following []WatchEvent, after *WatchToken) {
+	if e.Kind == WatchState { // all changes of the answer come before
+		t.Told, t.Part = after.Told.Clone(), nil
+		t.Cursor = append(bytes.Clone(e.Key), 0)
+		return
+	}
+	id := e.Instance
+	if p := t.Part; p != nil && (epaxos.InstanceID{Epoch: t.Told.Epoch, Replica: p.Replica, Slot: p.Slot}) != id {
+		t.Told.Add(p.Replica, p.Slot) // the rest of an instance comes before anything else
+		t.Part = nil
+	}
+	if id.Epoch > t.Told.Epoch {
+		t.Told = InstanceSet{Epoch: id.Epoch} // all of the epochs before was told
+	}
+	if len(following) > 0 && following[0].Instance == id {
+		t.Part = &WatchPart{Replica: id.Replica, Slot: id.Slot, Index: e.Index + 1}
+		return
+	}
+	t.Told.Add(id.Replica, id.Slot)
+	t.Part = nil
 }
 
 // SpanSum tells spans apart, so that a token is not used for another one by mistake.
