@@ -32,7 +32,7 @@ interfere are decided in one round trip.
 		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), cutCommand(sh), sessionCommand(sh),
 		lockCommand(sh), electCommand(sh),
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)

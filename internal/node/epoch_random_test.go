@@ -33,6 +33,7 @@ type turmoil struct {
 	ends    map[epaxos.Epoch]uint64 // digest of the state with which an epoch begins
 	seen    map[string][]string     // what was answered of a key: tokens, and what reads have shown
 	session epaxos.InstanceID       // lasts, and is of all
+	cuts    cutModel
 }
 
 // turmoilChange is how many of a hundred requests are for other members, or a barrier.
@@ -51,6 +52,7 @@ type call struct {
 	read       bool
 	number     uint64 // of the session; 0 is none
 	seen       int    // of its key, before it began
+	cut        *askedCut
 }
 
 func newTurmoil(t *testing.T, seed uint64) *turmoil {
@@ -117,7 +119,10 @@ func (w *turmoil) execute(i int) {
 func (w *turmoil) hear(a node.Answer) {
 	one := w.asked[a.Proposal]
 	switch {
-	case one.control || a.Void || a.Unknown:
+	case a.Void || a.Unknown:
+	case one.cut != nil:
+		w.hearCut(a, one.cut)
+	case one.control:
 	case one.read:
 		shown := string(a.Result)
 		for _, before := range w.seen[one.key][:one.seen] {
@@ -185,6 +190,10 @@ func (w *turmoil) deliver() {
 }
 
 func (w *turmoil) ask(i int) {
+	if !w.calm && w.chance(8) {
+		w.askCut(i)
+		return
+	}
 	w.last++
 	id, key := w.last, string(rune('a'+w.rand.IntN(3)))
 	members, role := w.nodes[i].Members()
@@ -424,7 +433,7 @@ func (w *turmoil) check() {
 		}
 		a, answered := w.answers[id]
 		switch {
-		case one.control || one.read:
+		case one.control || one.read || one.cut != nil:
 		case times > 1:
 			w.t.Fatalf("violation of once: %d took effect %d times", id, times)
 		case !asked && times > 0:
@@ -448,7 +457,7 @@ func TestTurmoil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	epochs := 0
+	epochs, served, shared := 0, 0, 0
 	for seed := range uint64(seeds) { //nolint:gosec // few
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newTurmoil(t, seed)
@@ -458,7 +467,16 @@ func TestTurmoil(t *testing.T) {
 			w.heal()
 			w.check()
 			epochs += int(w.newest().Epoch) - 1
+			served += w.cuts.served
+			for _, shown := range w.cuts.shown {
+				if len(shown.by) > 1 {
+					shared++
+				}
+			}
 		})
 	}
-	t.Logf("%d epochs ended", epochs)
+	t.Logf("%d epochs ended; %d reads of cuts were served, %d cuts at several replicas", epochs, served, shared)
+	if seeds > 10 && shared < seeds {
+		t.Error("hardly any cut was read at several replicas: the test shows nothing of them")
+	}
 }
