@@ -106,6 +106,9 @@ func (o *Options) draw() setup {
 		o.Faults = faults
 	}
 	s.drawMembers(r, o.Replicas)
+	if o.other != nil {
+		o.other.restrict(&s)
+	}
 	s.drawLinks(r)
 	if o.Counting {
 		s.near, s.far = 10*time.Millisecond, between(r, 60*time.Millisecond, 140*time.Millisecond)
