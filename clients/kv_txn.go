@@ -182,7 +182,8 @@ func (t *Txn) Commit() (TxnResult, error) {
 }
 
 // Payload is the transaction in the form that Client.Start takes, for who sends it under a name of its own or does not
-// wait for it. Its answer is a wire form of the result that only Commit reads.
+// wait for it, or to find out what it touches (execution.KV.Footprint). Its answer is a wire form of the result that
+// only Commit reads.
 func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
 
 func (t *Txn) readOnly() bool {

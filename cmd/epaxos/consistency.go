@@ -27,9 +27,10 @@ var consistencies = map[string]clients.Consistency{
 
 func (r *reading) add(cmd *cobra.Command) {
 	cmd.Long += readingHelp
-	cmd.Flags().StringVar(&r.consistency, "consistency", "linearizable", "linearizable, session or stale")
-	cmd.Flags().StringVar(&r.token, "token", "", "what a session read has to show")
-	cmd.Flags().Uint32Var(&r.replica, "replica", 0, "read at this replica and no other")
+	cmd.Flags().StringVar(&r.consistency, "consistency", "linearizable",
+		"`what` may be seen: linearizable, session or stale")
+	cmd.Flags().StringVar(&r.token, "token", "", "`token` of what a session read has to show")
+	cmd.Flags().Uint32Var(&r.replica, "replica", 0, "`id` of the replica to read at, and no other")
 }
 
 // options are what the flags come to.

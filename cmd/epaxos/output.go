@@ -126,8 +126,11 @@ func (c *connection) show(s shown) error {
 	if c.seen != nil {
 		s.Token = c.seen().String()
 	}
-	if c.output == formJSON {
+	switch c.output {
+	case formJSON:
 		return printJSON(c.sh.out, s)
+	case formRaw:
+		return c.showRaw(s.bytes())
 	}
 	t := newTable(c.sh.out, "KEY", "RESULT", "VALUE", "VERSION", "REPLICA", "PATH")
 	way := cmp.Or(s.path, path(s.Fast))
@@ -136,6 +139,14 @@ func (c *connection) show(s shown) error {
 	}
 	t.row(printable([]byte(s.Key)), s.outcome(), s.value(), s.Version, s.Replica, way)
 	return t.flush()
+}
+
+// showRaw writes bytes as they are.
+func (c *connection) showRaw(value []byte) error {
+	if _, err := c.sh.out.Write(value); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
 }
 
 func path(fast bool) string { return keyword(fast, "fast", "slow") }

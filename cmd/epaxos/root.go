@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 )
 
@@ -24,6 +26,7 @@ interfere are decided in one round trip.
 	root.AddGroup(
 		&cobra.Group{ID: groupCluster, Title: "Run a cluster:"},
 		&cobra.Group{ID: groupData, Title: "Read and write:"},
+		&cobra.Group{ID: groupCoordination, Title: "Coordinate:"},
 	)
 	root.AddCommand(
 		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
@@ -33,7 +36,13 @@ interfere are decided in one round trip.
 		lockCommand(sh), electCommand(sh),
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
+	for _, cmd := range root.Commands() {
+		if slices.Contains(coordination, cmd.Name()) {
+			cmd.GroupID = groupCoordination
+		}
+	}
 	completions(sh, root)
+	helpOf(root)
 	return root
 }
 
@@ -41,4 +50,9 @@ interfere are decided in one round trip.
 const (
 	groupCluster = "cluster"
 	groupData    = "data"
+
+	groupCoordination = "coordination"
 )
+
+// coordination are the commands for programs that work together.
+var coordination = []string{"watch", "lease", "lock", "elect", "session"}

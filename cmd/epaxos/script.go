@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/264bc8cf/epaxos/clients"
 )
@@ -155,38 +156,59 @@ func (s *step) name() string {
 	}
 }
 
-// parseScript reads lines or JSON, whichever it is. Its errors are about usage.
-func parseScript(content []byte) (script, error) {
+// parseScript reads lines or JSON, whichever it is. Its errors are about usage, and begin with name, line and column,
+// as those of compilers do.
+func parseScript(name string, content []byte) (script, error) {
 	var s script
 	if trimmed := bytes.TrimSpace(content); len(trimmed) > 0 && trimmed[0] == '{' {
-		decoder := json.NewDecoder(bytes.NewReader(trimmed))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&s); err != nil {
-			return script{}, usage("the transaction is not as JSON should be: %v", err)
-		}
-		if _, err := decoder.Token(); err != io.EOF {
-			return script{}, usage("the transaction goes on after its closing brace")
-		}
-		return s, s.check()
+		return parseJSON(name, content)
 	}
 	number := 0
 	for line := range strings.Lines(string(content)) {
 		number++
-		if err := s.line(line); err != nil {
-			return script{}, usage("line %d of the transaction: %v", number, err)
+		if column, err := s.line(line); err != nil {
+			return script{}, usage("%s:%d:%d: %v", name, number, column, err)
 		}
 	}
-	return s, s.check()
+	return s, s.check(name)
+}
+
+func parseJSON(name string, content []byte) (script, error) {
+	var s script
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&s)
+	if err == nil {
+		if _, err := decoder.Token(); err != io.EOF {
+			return script{}, usage("%s:%s: the transaction goes on after its closing brace", name,
+				placeOf(content, decoder.InputOffset()))
+		}
+		return s, s.check(name)
+	}
+	offset := decoder.InputOffset()
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		offset = syntax.Offset
+	} else if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		offset = wrong.Offset
+	}
+	return script{}, usage("%s:%s: not as JSON should be: %v", name, placeOf(content, offset), err)
+}
+
+// placeOf is a byte of a text as LINE:COLUMN, both from 1.
+func placeOf(content []byte, offset int64) string {
+	before := content[:min(max(offset, 0), int64(len(content)))]
+	begin := bytes.LastIndexByte(before, '\n') + 1
+	return fmt.Sprintf("%d:%d", bytes.Count(before, []byte("\n"))+1, max(utf8.RuneCount(before[begin:]), 1))
 }
 
 // check completes what may be left out and refuses what the fields alone do not.
-func (s *script) check() error {
+func (s *script) check(name string) error {
 	if len(s.If)+len(s.Then)+len(s.Else) == 0 {
-		return usage("the transaction is empty: see epaxos txn --help")
+		return usage("%s: the transaction is empty: see epaxos txn --help", name)
 	}
 	for i := range s.If {
 		if err := s.If[i].check(); err != nil {
-			return usage("condition %d: %v", i+1, err)
+			return usage("%s: condition %d: %v", name, i+1, err)
 		}
 	}
 	for _, branch := range []struct {
@@ -195,7 +217,7 @@ func (s *script) check() error {
 	}{{"then", s.Then}, {"else", s.Else}} {
 		for i := range branch.steps {
 			if err := branch.steps[i].check(); err != nil {
-				return usage("operation %d of %s: %v", i+1, branch.name, err)
+				return usage("%s: operation %d of %s: %v", name, i+1, branch.name, err)
 			}
 		}
 	}
