@@ -138,8 +138,11 @@ func TestFirstComeFirstServed(t *testing.T) {
 				}
 			}
 			end := <-waiting[i]
-			if end.err != nil || end.value.Token() <= last {
-				t.Fatalf("%v, token %d after %d", end.err, end.value.Token(), last)
+			if end.err != nil {
+				t.Fatalf("violation of progress: %v", end.err)
+			}
+			if end.value.Token() <= last {
+				t.Fatalf("violation of fencing: token %d after %d", end.value.Token(), last)
 			}
 			held, last = end.value, end.value.Token()
 		}
@@ -240,7 +243,7 @@ func TestLeaseLostWhileWaiting(t *testing.T) {
 // TestUnknownOutcomes: each step's request, or its answer, is lost once, and every copy of it, too.
 func TestUnknownOutcomes(t *testing.T) {
 	for _, how := range []fate{requestLost, answerLost} {
-		for step := range 5 {
+		for step := range 12 {
 			for _, copies := range []int{1, 20} {
 				t.Run(fmt.Sprintf("%d/%d/%d", how, step, copies), func(t *testing.T) {
 					play(t, 2, func(s *stage) { s.unknownAt(how, step, copies) })
@@ -269,10 +272,10 @@ func (s *stage) unknownAt(how fate, step, copies int) {
 	s.unlock(held)
 	end := <-waiting
 	if end.err != nil {
-		s.t.Fatal(end.err)
+		s.t.Fatalf("violation of progress: %v", end.err)
 	}
 	if end.value.Token() <= held.Token() {
-		s.t.Errorf("token %d after %d", end.value.Token(), held.Token())
+		s.t.Errorf("violation of fencing: token %d after %d", end.value.Token(), held.Token())
 	}
 	s.unlock(end.value)
 	q := NewQueue(s.sessions[1], "q")
@@ -283,12 +286,77 @@ func (s *stage) unknownAt(how fate, step, copies int) {
 	}
 	for _, item := range []string{"a", "b"} {
 		if got, err := q.Dequeue(s.ctx); err != nil || string(got) != item {
-			s.t.Errorf("%q, %v, want %q", got, err, item)
+			s.t.Errorf("violation of once: %q, %v, want %q", got, err, item)
 		}
 	}
-	if _, err := q.TryDequeue(s.ctx); !errors.Is(err, ErrEmpty) {
-		s.t.Errorf("an empty queue: %v", err)
+	if again, err := q.TryDequeue(s.ctx); !errors.Is(err, ErrEmpty) {
+		s.t.Errorf("violation of once: an empty queue: %q, %v", again, err)
 	}
+}
+
+// TestLateCopies: whatever copy of a step comes late, when its caller has gone away, takes nothing for nobody.
+func TestLateCopies(t *testing.T) {
+	for _, unnamed := range []bool{false, true} {
+		for step := range 3 {
+			t.Run(fmt.Sprintf("%v/%d", unnamed, step), func(t *testing.T) {
+				play(t, 3, func(s *stage) { s.lateAt(step, unnamed) })
+			})
+		}
+	}
+}
+
+func (s *stage) lateAt(step int, unnamed bool) {
+	held := s.lock(0)
+	s.process[1].unnamed = unnamed
+	s.process[1].tamper = func(op *wire.Op) fate {
+		if reads := readsOnly(wire.AppendOp(nil, op)); reads || len(op.Then) == 0 {
+			return arrives
+		}
+		if step--; step == -1 {
+			return late
+		}
+		return arrives
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+	defer cancel()
+	waiting := later(s, func() (*Lock, error) { return s.mutex(1).Lock(ctx) })
+	s.unlock(held)
+	if end := <-waiting; end.err == nil {
+		s.unlock(end.value)
+	}
+	time.Sleep(3 * lateBy)
+	l, err := s.mutex(2).TryLock(s.ctx)
+	if err != nil {
+		s.t.Fatalf("violation of exclusion: nobody wants the lock, and it is held: %v", err)
+	}
+	s.unlock(l)
+}
+
+// TestReaderTokens: a reader that learns late that it is in has a token of its own.
+func TestReaderTokens(t *testing.T) {
+	play(t, 2, func(s *stage) {
+		lost := 0
+		s.process[0].tamper = func(*wire.Op) fate {
+			if lost++; lost > 6 {
+				return arrives
+			}
+			return answerLost
+		}
+		late := later(s, func() (*Lock, error) { return NewRWMutex(s.sessions[0], "rw").RLock(s.ctx) })
+		other, err := NewRWMutex(s.sessions[1], "rw").RLock(s.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := <-late
+		if end.err != nil {
+			t.Fatal(end.err)
+		}
+		if end.value.Token() == other.Token() {
+			t.Errorf("violation of exclusion: two readers have token %d", other.Token())
+		}
+		s.unlock(end.value)
+		s.unlock(other)
+	})
 }
 
 // TestUnnamedWrites: a client without a session at the cluster loses its lease where an outcome is unknown, since what
