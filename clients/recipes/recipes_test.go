@@ -332,9 +332,9 @@ func (s *stage) lateAt(step int, unnamed bool) {
 	s.unlock(l)
 }
 
-// TestReaderTokens: a reader that learns late that it is in has a token of its own.
+// TestReaderTokens: a reader that learns late that it is in, when a writer waits already, has a token of its own.
 func TestReaderTokens(t *testing.T) {
-	play(t, 2, func(s *stage) {
+	play(t, 3, func(s *stage) {
 		lost := 0
 		s.process[0].tamper = func(*wire.Op) fate {
 			if lost++; lost > 6 {
@@ -347,6 +347,7 @@ func TestReaderTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		writer := later(s, func() (*Lock, error) { return NewRWMutex(s.sessions[2], "rw").Lock(s.ctx) })
 		end := <-late
 		if end.err != nil {
 			t.Fatal(end.err)
@@ -356,6 +357,7 @@ func TestReaderTokens(t *testing.T) {
 		}
 		s.unlock(end.value)
 		s.unlock(other)
+		s.unlock((<-writer).value)
 	})
 }
 
