@@ -113,6 +113,7 @@ type Txn struct {
 	client *Client
 	ctx    context.Context
 	op     wire.Op
+	cut    *Cut // where it reads; nil is the newest state
 }
 
 // Txn begins a transaction. Nothing is sent before Commit. It may have 128 conditions, and 128 operations in
@@ -156,7 +157,11 @@ type TxnResult struct {
 // Commit sends the transaction and waits for its result. A transaction that only reads is retried
 // like Get.
 func (t *Txn) Commit() (TxnResult, error) {
-	result, reply, err := t.client.execute(t.ctx, &t.op, t.readOnly())
+	var options []ReadOption
+	if t.cut != nil {
+		options = append(options, t.cut)
+	}
+	result, reply, err := t.client.execute(t.ctx, &t.op, t.cut != nil || t.readOnly(), options...)
 	if err != nil {
 		return TxnResult{}, err
 	}

@@ -32,8 +32,8 @@ interfere are decided in one round trip.
 		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),
-		lockCommand(sh), electCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), cutCommand(sh), sessionCommand(sh),
+		leaseCommand(sh), lockCommand(sh), electCommand(sh),
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
 	for _, cmd := range root.Commands() {

@@ -98,8 +98,8 @@ func sessionOpen(sh *shell) *cobra.Command {
 func sessionKeep(sh *shell) *cobra.Command {
 	return sessionAct(sh, &cobra.Command{
 		Use: "keep SESSION", Short: "Tell that a session is still needed", Args: cobra.ExactArgs(1),
-		Long: "Tells the cluster that a session is still needed: its time to live begins anew. So does each of\n" +
-			"its requests.",
+		Long: "Tells the cluster that a session is still needed, as each of its requests does: its time to live\n" +
+			"begins anew.",
 	}, func(ctx context.Context, c *connection, client *clients.Client, args []string) error {
 		return c.changeSession(args[0], "open", func(id clients.SessionID) error { return client.KeepSession(ctx, id) })
 	})
