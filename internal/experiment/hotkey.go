@@ -79,8 +79,8 @@ func showHot(o *Options, results []Result) Report {
 	report := Report{
 		Title: "One hot key",
 		Intro: []string{
-			"All clients of all regions on one key. Adds commute, and should not notice. Puts do not: one after the other they " +
-				"all wait for each other, and what can be chosen is how many commands a replica has in flight, and whether " +
+			"All clients of all regions on one key. Adds commute, and should not notice. Puts do not: one after the other " +
+				"they all wait for each other, and what can be chosen is how many commands a replica has in flight, and whether " +
 				"requests that wait go together in one.",
 			"A component is what executes as one, because its commands depend on each other in a circle. With a bound of M " +
 				"commands of each of n replicas it has at most n × M; without one it may grow for as long as there is load.",
@@ -107,15 +107,15 @@ func showHot(o *Options, results []Result) Report {
 			}
 			return "one key"
 		}
+		byKeys := func(r *Result) []string { return []string{r.Protocol, keys(r)} }
 		load := *o
 		load.Adds, load.Writes = 100, 0
 		addNote := parametersText(&load, head)
 		report.Sections = append(report.Sections, Section{
 			Title: "Adds, " + head, Note: "Milliseconds. " + addNote,
-			Table: tableOf(adds, []string{"protocol", "keys"}, func(r *Result) []string { return []string{r.Protocol, keys(r)} },
-				columns),
+			Table: tableOf(adds, []string{"protocol", "keys"}, byKeys, columns),
 		})
-		naming := func(r *Result) []string { return []string{r.Protocol, keys(r), hotTuning(r)} }
+		naming := func(r *Result) []string { return append(byKeys(r), hotTuning(r)) }
 		names := []string{"protocol", "keys", "on a key"}
 		report.Sections = append(report.Sections, Section{
 			Title: "Puts by clients that wait for their answers, " + head, Note: "Milliseconds. " + parametersText(o, head),

@@ -28,7 +28,7 @@ func TestHotKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := m.summary()
+		r := m.Summary()
 		results[p.Experiment+", "+hotTuning(&r)] = r
 		if window := p.Tuning.Window; window > 0 && window < unlimited && *r.Largest > window*p.Replicas {
 			t.Errorf("%s: a component of %d with %d commands in flight", hotTuning(&r), *r.Largest, window)
