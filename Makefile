@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness life bench demo experiments cluster soak endurance once clean
+.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness life bench demo experiments cluster soak endurance once locks clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ cluster: build ## three replicas in one process, until interrupted, after a seco
 
 endurance: ## writes for long: COMMANDS= of them, with a line on memory and disk every half million
 	$(GO) test -count=1 -timeout 0 -v -run TestEndurance ./server -args -commands=$(or $(COMMANDS),5000000)
+
+locks: ## recipes on simulated clusters, with pauses and clock jumps: SEED= replays one, RUNS= tries that many
+	$(GO) test -count=1 -timeout 0 -v -run 'TestLocks$$' ./clients/recipes -args \
+		$(if $(SEED),-locks-seed=$(SEED)) $(if $(RUNS),-locks-runs=$(RUNS))
 
 once: ## count while replicas are killed, and compare with what was told: LENGTH= of the run
 	ONCE=$(or $(LENGTH),30s) $(GO) test -count=1 -timeout 0 -v -run TestIncrementsTakeEffectOnce ./server

@@ -262,8 +262,11 @@ func (c *Client) putAside(f *Future) {
 		c.waiting = append(c.waiting, f)
 	}
 	c.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
 		f.fail(CodeClosed, "the client was closed", ErrClosed)
+	case f.polls():
+		c.wakeKeeper() // which sleeps longer while only watches are open
 	}
 }
 
@@ -279,10 +282,15 @@ func (c *Client) place(f *Future) {
 		f.fail(CodeClosed, "the client was closed", ErrClosed)
 		return
 	}
+	waits := false
 	if s := c.pick(f, time.Now()); s == nil || !s.enqueue(f) {
 		c.waiting = append(c.waiting, f)
+		waits = f.polls()
 	}
 	c.mu.Unlock()
+	if waits {
+		c.wakeKeeper()
+	}
 }
 
 // pick returns the session to use for an operation now, or nil. The caller holds mu.
@@ -336,7 +344,7 @@ func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 		Replica: response.Replica, Request: f.RequestID(), Detail: response.Detail,
 	}
 	switch {
-	case f.request.ReadOnly, f.kind == wire.RequestSession:
+	case f.request.ReadOnly, f.kind == wire.RequestSession: // watches are ReadOnly
 		err.Outcome = NotApplied
 		err.Retryable = err.Code != CodeInvalid
 	case f.id.Load() != nil:
@@ -347,7 +355,7 @@ func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 		f.finish(stateSent, Reply{}, err)
 		return
 	}
-	if err.Code == CodeUnavailable || err.Code == CodeInternal {
+	if (err.Code == CodeUnavailable || err.Code == CodeInternal) && !f.polls() {
 		c.refused(err.Replica)
 	}
 	c.retry(f, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withExamples{m}) }
 
 // wantError checks the parts of an error that programs may depend on.
 func wantError(t *testing.T, err error, code clients.Code, outcome clients.Outcome) {

@@ -23,7 +23,7 @@
 // and a compare by version says that nothing at all has happened to the key since. What that costs for keys
 // that are deleted and never used again, Client.Forget gives back.
 //
-// Batch sends independent operations together; Txn makes several one.
+// Batch sends independent operations together; Begin starts one and gives a Pending to wait for; Txn makes several one.
 //
 // Keys have up to 4 KiB, values 256 KiB, transactions 128 conditions and 128 operations in each branch. What
 // one operation answers is bounded by 512 KiB; ranges beyond it come in pages.
@@ -103,5 +103,5 @@
 //
 // # What is absent
 //
-// Watches, leases and locks. Reads of many keys at one moment of the past (snapshots).
+// Reads of many keys at one moment of the past (snapshots).
 package clients

@@ -135,6 +135,9 @@ func (f *Future) once() bool {
 	return f.kind == wire.RequestCommand && f.client.options.sessionTTL > 0 && f.request.ID.IsZero()
 }
 
+// polls reports whether the operation is a poll of a watch. It is open for long if all is well.
+func (f *Future) polls() bool { return f.kind == wire.RequestWatch }
+
 // repeats reports whether copies of the operation do no harm.
 func (f *Future) repeats() bool { return f.request.ReadOnly || f.id.Load() != nil }
 
@@ -190,9 +193,13 @@ func (f *Future) admit() *Error {
 	if err := f.overdue(now); err != nil {
 		return f.late(err)
 	}
-	if f.kind == wire.RequestSession { // those that have slots may wait for it
+	switch f.kind {
+	case wire.RequestSession: // those that have slots may wait for it
 		c.operating.Add(1)
 		return nil
+	case wire.RequestWatch: // it may stay open for long, and costs the keeper nothing
+		return nil
+	default:
 	}
 	select {
 	case c.slots <- struct{}{}:
@@ -251,9 +258,11 @@ func (f *Future) finish(from uint32, reply Reply, err *Error) bool {
 		return false
 	}
 	f.reply, f.err = reply, err
-	if f.kind == wire.RequestSession {
+	switch f.kind {
+	case wire.RequestSession:
 		f.client.operating.Add(-1)
-	} else {
+	case wire.RequestWatch:
+	default:
 		<-f.client.slots
 	}
 	if id := f.id.Load(); id != nil && f.once() {

@@ -63,7 +63,10 @@ func (c *Client) wakeKeeper() {
 // operations are open. Start wakes the keeper if it finds it asleep.
 func (c *Client) nap(watches map[*session]*watch, now time.Time) time.Duration {
 	c.asleep.Store(true)
-	if len(c.slots) > 0 || c.operating.Load() > 0 {
+	c.mu.Lock()
+	waiting := len(c.waiting)
+	c.mu.Unlock()
+	if len(c.slots) > 0 || c.operating.Load() > 0 || waiting > 0 {
 		c.asleep.Store(false)
 		return tickBusy
 	}

@@ -29,6 +29,11 @@ type Result struct {
 	// goes on where it stopped, unless it was forgotten (Client.Forget). It is 0 for a key that does not
 	// exist, and for Add, which does not tell.
 	Version uint64
+	// Lease is what the key ends with, of Get and of a compare-and-set or PutIfAbsent that found something else; the
+	// zero id if it is under none.
+	Lease LeaseID
+	// LeaseGone: an operation in a transaction wrote nothing, because there is no such lease.
+	LeaseGone bool
 	// Page is the answer of OpRange and OpDeleteRange, in transactions.
 	Page Page
 
@@ -47,14 +52,14 @@ func (c *Client) Get(ctx context.Context, key string, options ...ReadOption) (Re
 }
 
 // Put sets the value of a key, of at most 256 KiB. Like every change but Add it interferes with all
-// operations on the key.
-func (c *Client) Put(ctx context.Context, key string, value []byte) (Result, error) {
-	return c.apply(ctx, OpPut(key, value).op)
+// operations on the key. Without WithLease the key is under no lease any more.
+func (c *Client) Put(ctx context.Context, key string, value []byte, options ...PutOption) (Result, error) {
+	return c.apply(ctx, OpPut(key, value, options...).op)
 }
 
-// PutIfAbsent creates a key. If it exists, Succeeded is false, and Value and Version tell what is there.
-func (c *Client) PutIfAbsent(ctx context.Context, key string, value []byte) (Result, error) {
-	return c.apply(ctx, OpPutIfAbsent(key, value).op)
+// PutIfAbsent creates a key. If it exists, Succeeded is false, and Value, Version and Lease tell what is there.
+func (c *Client) PutIfAbsent(ctx context.Context, key string, value []byte, options ...PutOption) (Result, error) {
+	return c.apply(ctx, OpPutIfAbsent(key, value, options...).op)
 }
 
 // Append puts bytes behind the value of a key; an absent key counts as empty. A value that would get longer
@@ -64,8 +69,8 @@ func (c *Client) Append(ctx context.Context, key string, value []byte) (Result, 
 }
 
 // Swap sets the value of a key and returns the one that it had; Found tells whether there was one.
-func (c *Client) Swap(ctx context.Context, key string, value []byte) (Result, error) {
-	return c.apply(ctx, OpSwap(key, value).op)
+func (c *Client) Swap(ctx context.Context, key string, value []byte, options ...PutOption) (Result, error) {
+	return c.apply(ctx, OpSwap(key, value, options...).op)
 }
 
 // Take removes a key and returns the value that it had; Found tells whether there was one.
@@ -95,24 +100,28 @@ func (c *Client) Add(ctx context.Context, key string, delta int64) (Result, erro
 
 // CompareAndSet sets the value of a key if its value is old. An absent key has no value: to
 // create a key use PutIfAbsent.
-func (c *Client) CompareAndSet(ctx context.Context, key string, old, value []byte) (Result, error) {
-	return c.compareAndSet(ctx, CompareValue(key, Equal, old), value)
+func (c *Client) CompareAndSet(
+	ctx context.Context, key string, old, value []byte, options ...PutOption,
+) (Result, error) {
+	return c.compareAndSet(ctx, CompareValue(key, Equal, old), value, options)
 }
 
 // CompareVersionAndSet sets the value of a key if its version is the given one; 0 is that of a
 // key that does not exist. Versions never repeat, so of all that compare with one version, other than 0, at
 // most one succeeds.
 func (c *Client) CompareVersionAndSet(
-	ctx context.Context, key string, version uint64, value []byte,
+	ctx context.Context, key string, version uint64, value []byte, options ...PutOption,
 ) (Result, error) {
-	return c.compareAndSet(ctx, CompareVersion(key, Equal, version), value)
+	return c.compareAndSet(ctx, CompareVersion(key, Equal, version), value, options)
 }
 
-func (c *Client) compareAndSet(ctx context.Context, compare Compare, value []byte) (Result, error) {
-	return c.apply(ctx, wire.Op{
+func (c *Client) compareAndSet(
+	ctx context.Context, compare Compare, value []byte, options []PutOption,
+) (Result, error) {
+	return c.apply(ctx, putOp(wire.Op{
 		Kind: wire.OpCompareAndSet, Key: compare.compare.Key, Value: value,
 		Compares: []wire.Compare{compare.compare},
-	})
+	}, options))
 }
 
 // apply sends one operation and waits for its result.
@@ -155,6 +164,8 @@ func decodeResult(reply *Reply) (wire.Result, error) {
 		cause = ErrWrongType
 	case wire.OpLimited:
 		cause = ErrLimit
+	case wire.OpLeaseGone:
+		cause = ErrLeaseGone
 	}
 	if cause != nil {
 		return wire.Result{}, &Error{
@@ -166,9 +177,10 @@ func decodeResult(reply *Reply) (wire.Result, error) {
 }
 
 // ErrLimit matches the errors of requests that nothing was done for, because a value would have become longer
-// than 256 KiB, one request would have appended to more bytes than that, or a condition would have counted
-// more keys than one request may look at.
-var ErrLimit = errors.New("a value would exceed 256 KiB, or a condition would have to count too many keys")
+// than 256 KiB, one request would have appended to more bytes than that, a condition would have counted
+// more keys than one request may look at, or a lease would have had more keys than one may have.
+var ErrLimit = errors.New("a value would exceed 256 KiB, a condition would have to count too many keys, or a lease " +
+	"has 512 keys or 64 KiB of their names already")
 
 // readsOnly reports whether an operation changes nothing, so that it may be repeated.
 func readsOnly(op *wire.Op) bool { return op.Kind == wire.OpGet || op.Kind == wire.OpRange }
@@ -177,6 +189,7 @@ func publicResult(r *wire.Result, reply Reply) Result {
 	return Result{
 		Succeeded: r.Status == wire.OpOK || r.Status == wire.OpTooLarge, Omitted: r.Status == wire.OpTooLarge,
 		Found: r.Found, Value: r.Value, Version: r.Version, Page: publicPage(r, reply),
+		Lease: r.Lease, LeaseGone: r.Status == wire.OpLeaseGone,
 		Replica: reply.Replica, Fast: reply.Fast, Age: reply.Age,
 	}
 }

@@ -60,8 +60,8 @@ type Op struct{ op wire.Op }
 func OpGet(key string) Op { return Op{wire.Op{Kind: wire.OpGet, Key: []byte(key)}} }
 
 // OpPut sets the value of a key.
-func OpPut(key string, value []byte) Op {
-	return Op{wire.Op{Kind: wire.OpPut, Key: []byte(key), Value: value}}
+func OpPut(key string, value []byte, options ...PutOption) Op {
+	return Op{putOp(wire.Op{Kind: wire.OpPut, Key: []byte(key), Value: value}, options)}
 }
 
 // OpDelete removes a key.
@@ -73,10 +73,10 @@ func OpIncrement(key string, delta int64) Op {
 }
 
 // OpPutIfAbsent creates a key, or else shows it, with Succeeded false.
-func OpPutIfAbsent(key string, value []byte) Op {
-	return Op{wire.Op{
+func OpPutIfAbsent(key string, value []byte, options ...PutOption) Op {
+	return Op{putOp(wire.Op{
 		Kind: wire.OpCompareAndSet, Key: []byte(key), Value: value, Compares: []wire.Compare{Absent(key).compare},
-	}}
+	}, options)}
 }
 
 // OpAppend puts bytes behind the value of a key. All appends of one transaction together may make values of
@@ -86,8 +86,8 @@ func OpAppend(key string, value []byte) Op {
 }
 
 // OpSwap sets the value of a key and returns the one that it had.
-func OpSwap(key string, value []byte) Op {
-	return Op{wire.Op{Kind: wire.OpSwap, Key: []byte(key), Value: value}}
+func OpSwap(key string, value []byte, options ...PutOption) Op {
+	return Op{putOp(wire.Op{Kind: wire.OpSwap, Key: []byte(key), Value: value}, options)}
 }
 
 // OpTake removes a key and returns the value that it had.
@@ -180,6 +180,10 @@ func (t *Txn) Commit() (TxnResult, error) {
 	}
 	return txn, nil
 }
+
+// Payload is the transaction in the form that Client.Start takes, for who sends it under a name of its own or does not
+// wait for it. Its answer is a wire form of the result that only Commit reads.
+func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
 
 func (t *Txn) readOnly() bool {
 	for _, ops := range [][]wire.Op{t.op.Then, t.op.Else} {

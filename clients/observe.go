@@ -15,6 +15,7 @@ const (
 	KindRead                    // changes nothing
 	KindSession                 // looks after a session; the client's own, mostly
 	KindOther                   // status, control
+	KindWatch                   // a poll of a watch; open until something changes, or for a while
 )
 
 // String is a word for labels.
@@ -26,6 +27,8 @@ func (k Kind) String() string {
 		return "read"
 	case KindSession:
 		return "session"
+	case KindWatch:
+		return "watch"
 	default:
 		return "other"
 	}
@@ -57,6 +60,8 @@ func kindOf(f *Future) Kind {
 		return KindRead
 	case wire.RequestSession:
 		return KindSession
+	case wire.RequestWatch:
+		return KindWatch
 	default:
 		return KindOther
 	}

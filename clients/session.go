@@ -51,6 +51,7 @@ type session struct {
 	dead     bool
 	queue    []*Future
 	open     map[uint64]*Future
+	polls    int // of those in open: watches, which may well stay open
 	lastID   uint64
 	probe    probe
 	earliest time.Time // no operation here has a deadline before; the zero time if there is none
@@ -176,6 +177,9 @@ func (s *session) take(batch []sending) ([]sending, bool) {
 		f.copies.Add(1)
 		s.lastID++
 		s.open[s.lastID] = f
+		if f.polls() {
+			s.polls++
+		}
 		batch = append(batch, sending{id: s.lastID, future: f})
 		bytes += len(f.request.Payload) + frameOverhead
 	}
@@ -210,7 +214,7 @@ func (f *Future) address(request *wire.ClientRequest) {
 	if id := f.id.Load(); id != nil {
 		request.Session, request.Number = id.Session, id.Number
 	}
-	if f.kind != wire.RequestRead {
+	if f.kind != wire.RequestRead && f.kind != wire.RequestWatch {
 		return
 	}
 	request.Consistency = wire.Consistency(cmp.Or(f.request.Consistency, Linearizable))
@@ -276,10 +280,14 @@ func (s *session) settle(response *wire.ClientResponse) {
 		return
 	}
 	f := s.open[response.ID]
-	delete(s.open, response.ID)
+	if f != nil {
+		s.drop(response.ID, f)
+	}
 	switch response.Code {
 	case wire.CodeTimeout, wire.CodeUnavailable, wire.CodeInternal:
-		s.failed++
+		if f == nil || !f.polls() {
+			s.failed++
+		}
 	default:
 		s.answered++
 	}
@@ -289,9 +297,17 @@ func (s *session) settle(response *wire.ClientResponse) {
 	}
 }
 
+// drop forgets a sent operation. The caller holds mu.
+func (s *session) drop(id uint64, f *Future) {
+	delete(s.open, id)
+	if f.polls() {
+		s.polls--
+	}
+}
+
 // load is what the keeper wants to know of a session.
 type load struct {
-	open     int           // sent and not answered
+	open     int           // sent and not answered, but for watches
 	answered uint64        // so far
 	failed   uint64        // so far
 	probing  time.Duration // how long the open probe has taken; 0 if none is open
@@ -305,7 +321,7 @@ func (s *session) sweep(now time.Time, full bool) load {
 	if full || !s.earliest.IsZero() && !now.Before(s.earliest) {
 		ended = s.collectEnded(now)
 	}
-	l := load{open: len(s.open), answered: s.answered, failed: s.failed}
+	l := load{open: len(s.open) - s.polls, answered: s.answered, failed: s.failed}
 	if s.probe.state != probeIdle {
 		l.probing = now.Sub(s.probe.since)
 	}
@@ -349,8 +365,10 @@ func (s *session) collectEnded(now time.Time) []ending {
 	s.queue = kept
 	for id, f := range s.open {
 		if !stays(f) {
-			delete(s.open, id)
-			s.failed++
+			s.drop(id, f)
+			if !f.polls() {
+				s.failed++
+			}
 		}
 	}
 	return ended
@@ -366,7 +384,7 @@ func (s *session) evacuate() []*Future {
 	s.queue = s.queue[:0]
 	for id, f := range s.open {
 		if f.takeBack() {
-			delete(s.open, id)
+			s.drop(id, f)
 			free = append(free, f)
 		}
 	}

@@ -16,6 +16,9 @@ type KV struct{}
 var (
 	_ StateMachine = KV{}
 	_ Merger       = KV{}
+	_ Leaser       = KV{}
+	_ Leveled      = KV{}
+	_ Watched      = KV{}
 )
 
 // Apply carries out an operation. It returns an error only for what Footprint would have refused
@@ -55,7 +58,7 @@ func (r *kvRun) apply(op *wire.Op) wire.Result {
 	case wire.OpGet:
 		return r.get(op.Key).seen(wire.OpOK)
 	case wire.OpPut:
-		return r.put(op.Key, r.get(op.Key), op.Value)
+		return r.set(op, r.get(op.Key))
 	case wire.OpAppend:
 		return r.append(op)
 	case wire.OpDelete, wire.OpSwap, wire.OpTake:
@@ -88,11 +91,25 @@ func (r *kvRun) get(key []byte) record {
 	return now
 }
 
-// put makes the next version of a key.
+// put makes the next version of a key, which ends with the lease that it had.
 func (r *kvRun) put(key []byte, before record, value []byte) wire.Result {
-	after := record{found: true, version: before.version + 1, value: value}
+	after := record{found: true, version: before.version + 1, value: value, lease: before.lease}
 	r.view.Put(string(key), after.saved())
 	return wire.Result{Status: wire.OpOK, Found: true, Version: after.version}
+}
+
+// set gives a key the value and the lease of an operation, or none.
+func (r *kvRun) set(op *wire.Op, before record) wire.Result {
+	if before.lease = op.Lease; !op.Lease.IsZero() {
+		switch r.view.Attach(op.Lease, string(op.Key)) {
+		case LeaseGone:
+			return wire.Result{Status: wire.OpLeaseGone, Found: before.found, Version: before.shown()}
+		case LeaseFull:
+			return wire.Result{Status: wire.OpLimited, Found: before.found, Version: before.shown()}
+		case Attached:
+		}
+	}
+	return r.put(op.Key, before, op.Value)
 }
 
 // replace carries out what tells of the key whether it existed before: delete, swap and take.
@@ -101,7 +118,11 @@ func (r *kvRun) replace(op *wire.Op) wire.Result {
 	result := wire.Result{Status: wire.OpOK, Found: before.found}
 	switch {
 	case op.Kind == wire.OpSwap:
-		result.Version = r.put(op.Key, before, op.Value).Version
+		after := r.set(op, before)
+		if after.Status != wire.OpOK {
+			return after
+		}
+		result.Version = after.Version
 	case before.found:
 		result.Version = before.version + 1
 		r.view.Put(string(op.Key), deletedRecord(result.Version))
@@ -128,7 +149,7 @@ func (r *kvRun) compareAndSet(op *wire.Op) wire.Result {
 	if len(op.Compares) != 1 || !now.holds(&op.Compares[0]) {
 		return now.seen(wire.OpCompareFailed)
 	}
-	return r.put(op.Key, now, op.Value)
+	return r.set(op, now)
 }
 
 func (r *kvRun) increment(op *wire.Op) wire.Result {

@@ -25,6 +25,15 @@ func (KV) Footprint(payload []byte) (epaxos.Footprint, error) {
 	return footprint(&op), nil
 }
 
+// Format implements Leveled.
+func (KV) Format(payload []byte) uint32 {
+	op, err := wire.DecodeOp(payload)
+	if err != nil {
+		return wire.FormatMin
+	}
+	return op.Format()
+}
+
 // validate returns why an operation cannot be admitted, or nil.
 func validate(op *wire.Op) error {
 	if op.Kind != wire.OpTxn {
@@ -74,6 +83,9 @@ func validateSingle(op *wire.Op) error {
 	if len(op.Value) > wire.ValueMax {
 		return fmt.Errorf("value of %d bytes: at most %d are possible", len(op.Value), wire.ValueMax)
 	}
+	if !op.Lease.IsZero() && !op.Kind.Leasable() {
+		return fmt.Errorf("operation kind %d attaches no key to a lease", op.Kind)
+	}
 	if op.Kind != wire.OpCompareAndSet {
 		return nil
 	}
@@ -83,15 +95,15 @@ func validateSingle(op *wire.Op) error {
 	if key := op.Compares[0].Key; len(key) > 0 && !bytes.Equal(key, op.Key) {
 		return errors.New("compare-and-set: compares another key than it sets; use a transaction")
 	}
-	if op.Compares[0].Target == wire.CompareCount {
-		return errors.New("compare-and-set: compares the count of a range; use a transaction")
+	if op.Compares[0].Target > wire.CompareVersion {
+		return errors.New("compare-and-set: compares neither value nor version; use a transaction")
 	}
 	return validateCondition(&op.Compares[0])
 }
 
 func validateCondition(c *wire.Compare) error {
 	switch {
-	case c.Target < wire.CompareValue || c.Target > wire.CompareCount:
+	case c.Target < wire.CompareValue || c.Target > wire.CompareLease:
 		return fmt.Errorf("compare target %d is unknown", c.Target)
 	case c.Relation < wire.Equal || c.Relation > wire.Greater:
 		return fmt.Errorf("compare relation %d is unknown", c.Relation)
@@ -126,7 +138,10 @@ func validateRange(from, end []byte) error {
 // footprint is the union of what an operation may touch, whichever branch it takes.
 func footprint(op *wire.Op) epaxos.Footprint {
 	if op.Kind != wire.OpTxn {
-		return epaxos.Footprint{accessOf(op)}
+		if op.Lease.IsZero() {
+			return epaxos.Footprint{accessOf(op)}
+		}
+		return epaxos.Footprint{accessOf(op), leaseAccess(op.Lease)}
 	}
 	var all epaxos.Footprint
 	for i := range op.Compares {
@@ -138,6 +153,9 @@ func footprint(op *wire.Op) epaxos.Footprint {
 	for _, branch := range [][]wire.Op{op.Then, op.Else} {
 		for i := range branch {
 			all = append(all, accessOf(&branch[i]))
+			if lease := branch[i].Lease; !lease.IsZero() {
+				all = append(all, leaseAccess(lease))
+			}
 		}
 	}
 	return compact(all)
@@ -160,15 +178,22 @@ func compact(all epaxos.Footprint) epaxos.Footprint {
 	return kept
 }
 
-// place orders accesses by what they name, points first.
+// place orders accesses by what they name, points first, and leases behind everything.
 func place(a, b epaxos.Access) int {
 	switch {
+	case a.Space != b.Space:
+		return cmp.Compare(a.Space, b.Space)
 	case a.Range && !b.Range:
 		return 1
 	case b.Range && !a.Range:
 		return -1
 	}
 	return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.End, b.End))
+}
+
+// leaseAccess orders what attaches a key to a lease with whatever becomes of the lease (rule T1).
+func leaseAccess(lease epaxos.InstanceID) epaxos.Access {
+	return epaxos.Access{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: lease.Key()}
 }
 
 func accessOf(op *wire.Op) epaxos.Access {

@@ -8,16 +8,20 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // The saved form of a key: its version, 8 bytes big endian, and then the bytes of its value. Of a deleted
 // key the version stays, with deletedBit set, and no value: were it to begin anew, whoever compares
-// versions would take the next life of a key for the one that it has read.
+// versions would take the next life of a key for the one that it has read. A key that ends with a lease has
+// leasedBit set, and the 16 bytes that name the lease before its value.
 
 const (
 	versionBytes = 8
 	deletedBit   = 1 << 63
+	leasedBit    = 1 << 62
+	leaseBytes   = 16
 )
 
 // errValue means that the saved state holds what KV never wrote.
@@ -28,6 +32,7 @@ type record struct {
 	found   bool
 	version uint64 // of its last change; 0 if there never was one
 	value   []byte
+	lease   epaxos.InstanceID // that the key ends with; zero if none
 }
 
 // parseRecord reads a saved form. The value shares its memory.
@@ -35,21 +40,52 @@ func parseRecord(saved []byte) (record, error) {
 	if len(saved) < versionBytes {
 		return record{}, errValue
 	}
-	version := binary.BigEndian.Uint64(saved)
-	if version&deletedBit == 0 {
-		return record{found: true, version: version, value: saved[versionBytes:]}, nil
+	version, rest := binary.BigEndian.Uint64(saved), saved[versionBytes:]
+	switch version & (deletedBit | leasedBit) {
+	case 0:
+		return record{found: true, version: version, value: rest}, nil
+	case leasedBit:
+		if len(rest) < leaseBytes {
+			return record{}, errValue
+		}
+		lease, _ := epaxos.ParseInstanceKey(string(rest[:leaseBytes]))
+		return record{found: true, version: version &^ leasedBit, value: rest[leaseBytes:], lease: lease}, nil
+	case deletedBit:
+		if len(rest) == 0 {
+			return record{version: version &^ deletedBit}, nil
+		}
 	}
-	if len(saved) > versionBytes {
-		return record{}, errValue
-	}
-	return record{version: version &^ deletedBit}, nil
+	return record{}, errValue
 }
 
 // saved is the form of a key that exists.
 func (now *record) saved() []byte {
-	saved := make([]byte, versionBytes, versionBytes+len(now.value))
+	saved := make([]byte, versionBytes, versionBytes+leaseBytes+len(now.value))
 	binary.BigEndian.PutUint64(saved, now.version)
+	if !now.lease.IsZero() {
+		binary.BigEndian.PutUint64(saved, now.version|leasedBit)
+		saved = append(saved, now.lease.Key()...)
+	}
 	return append(saved, now.value...)
+}
+
+// Ended implements Leaser: a key is deleted at the end of its lease, as by a delete.
+func (KV) Ended(value []byte, lease epaxos.InstanceID) (after []byte, attached bool, err error) {
+	now, err := parseRecord(value)
+	if err != nil || !now.found || now.lease != lease {
+		return nil, false, err
+	}
+	return deletedRecord(now.version + 1), true, nil
+}
+
+// Orphaned returns what a saved key becomes in a cluster that does not have its lease: it is deleted. One without a
+// lease stays as it is.
+func (KV) Orphaned(value []byte) (after []byte, err error) {
+	now, err := parseRecord(value)
+	if err != nil || now.lease.IsZero() {
+		return value, err
+	}
+	return deletedRecord(now.version + 1), nil
 }
 
 // deletedRecord is the saved form of a key that a change of this version deleted.
@@ -67,18 +103,25 @@ func (now *record) shown() uint64 {
 
 // seen is the answer that shows a key.
 func (now record) seen(status wire.OpStatus) wire.Result {
-	return wire.Result{Status: status, Found: now.found, Value: now.value, Version: now.shown()}
+	return wire.Result{Status: status, Found: now.found, Value: now.value, Version: now.shown(), Lease: now.lease}
 }
 
 // holds reports whether a comparison holds. The value of an absent key is not equal to any, and
 // neither less nor greater; its version is 0.
 func (now *record) holds(c *wire.Compare) bool {
 	order := cmp.Compare(now.shown(), c.Version)
-	if c.Target == wire.CompareValue {
+	switch c.Target {
+	case wire.CompareValue:
 		if !now.found {
 			return c.Relation == wire.NotEqual
 		}
 		order = bytes.Compare(now.value, c.Value)
+	case wire.CompareLease:
+		lease := ""
+		if !now.lease.IsZero() {
+			lease = now.lease.Key()
+		}
+		order = cmp.Compare(lease, string(c.Value))
 	}
 	return related(order, c.Relation)
 }
@@ -125,7 +168,7 @@ func (KV) Merge(value []byte, found bool, operand []byte) (merged []byte, ok boo
 	if !ok {
 		return nil, false, nil
 	}
-	after := record{found: true, version: now.version + 1, value: sum}
+	after := record{found: true, version: now.version + 1, value: sum, lease: now.lease}
 	return after.saved(), true, nil
 }
 

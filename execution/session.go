@@ -3,6 +3,7 @@ package execution
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/internal/wire"
@@ -37,11 +38,12 @@ type Result struct {
 	Verdict Verdict
 }
 
-// SessionFootprint is what a request of a session touches beside what its payload does (rule O1).
+// SessionFootprint is what a request of a session touches, with what its payload does: of an operation on the session
+// that is BooksFootprint (rule O1).
 func SessionFootprint(request *epaxos.Request, own epaxos.Footprint) epaxos.Footprint {
 	session := epaxos.Access{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: request.Session.Key()}
 	if request.Number == 0 {
-		return epaxos.Footprint{session}
+		return append(epaxos.Footprint{session}, own...)
 	}
 	session.Mode = epaxos.Read
 	record := session
@@ -67,7 +69,7 @@ func (s *State) Perform(m StateMachine, v *Vertex) ([]Result, error) {
 		case request.Session.IsZero():
 			results[i].Value, err = s.Run(m, v.Command.Footprint, request.Payload)
 		case request.Number == 0:
-			results[i].Value, err = s.changeSession(request)
+			results[i].Value, err = s.changeSession(m, v.Command.Footprint, request)
 		default:
 			results[i], err = s.once(m, v.Command.Footprint, request)
 		}
@@ -121,7 +123,7 @@ func (s *State) openSession(id epaxos.InstanceID, payload []byte) ([]byte, error
 }
 
 // changeSession carries out an operation on a session, which all its requests are ordered with.
-func (s *State) changeSession(request *epaxos.Request) ([]byte, error) {
+func (s *State) changeSession(m StateMachine, footprint epaxos.Footprint, request *epaxos.Request) ([]byte, error) {
 	session, found, err := s.Session(request.Session)
 	if err != nil {
 		return nil, err
@@ -129,7 +131,8 @@ func (s *State) changeSession(request *epaxos.Request) ([]byte, error) {
 	op, malformed := wire.DecodeSessionOp(request.Payload)
 	result := wire.SessionResult{Gone: !found}
 	if found && malformed == nil {
-		if result, err = s.change(request.Session, &session, &op); err != nil {
+		change := operation{State: s, machine: m, footprint: footprint, id: request.Session, session: &session}
+		if result, err = change.perform(&op); err != nil {
 			return nil, err
 		}
 		result.Session = session
@@ -137,9 +140,8 @@ func (s *State) changeSession(request *epaxos.Request) ([]byte, error) {
 	return wire.AppendSessionResult(nil, &result), nil
 }
 
-func (s *State) change(id epaxos.InstanceID, session *wire.Session, op *wire.SessionOp) (wire.SessionResult, error) {
-	var r wire.SessionResult
-	var err error
+func (o *operation) perform(op *wire.SessionOp) (r wire.SessionResult, err error) {
+	s, id, session := o.State, o.id, o.session
 	switch op.Kind {
 	case wire.SessionKeep:
 		session.Version++
@@ -150,11 +152,13 @@ func (s *State) change(id epaxos.InstanceID, session *wire.Session, op *wire.Ses
 	case wire.SessionSettle:
 		r.Outcome, r.Result, err = s.settle(id, session, op.Number)
 	case wire.SessionExpire:
-		if r.Gone = op.Version == session.Version; r.Gone {
-			err = s.dropSession(id, session)
+		if op.Version == session.Version {
+			r.Gone, err = o.end()
 		}
 	case wire.SessionClose:
-		r.Gone, err = true, s.dropSession(id, session)
+		r.Gone, err = o.end()
+	case wire.SessionInspect:
+		r.Keys, err = o.inspect()
 	default:
 	}
 	return r, err
@@ -198,12 +202,19 @@ func (s *State) settle(id epaxos.InstanceID, session *wire.Session, number uint6
 	}
 }
 
-func (s *State) dropSession(id epaxos.InstanceID, session *wire.Session) error {
-	if _, err := s.checkpoint(id, session, session.Floor+SessionWindow); err != nil {
-		return err
+// dropSession forgets a session and all that it remembers, which is a few keys that stand side by side: to ask for each
+// number of its window would be a thousand reads.
+func (s *State) dropSession(id epaxos.InstanceID) error {
+	var keys []string
+	behind := recordKey(id, math.MaxUint64) + "\x00"
+	err := s.Scan(epaxos.SpaceSession, id.Key(), behind, func(key string, _ []byte) bool {
+		keys = append(keys, key)
+		return true
+	})
+	for _, key := range keys {
+		s.Delete(epaxos.SpaceSession, key)
 	}
-	s.Delete(epaxos.SpaceSession, id.Key())
-	return nil
+	return err
 }
 
 // Session returns what the state holds of a session, and whether there is such a one.

@@ -53,6 +53,9 @@ type State struct {
 	clean      cell // ring of clean cells, most recently used first
 	cleanBytes int
 	cleanMax   int
+
+	recording bool
+	changes   []Change // since they were last taken
 }
 
 // cell is one key of the state in memory.
@@ -122,11 +125,19 @@ func (s *State) Get(space epaxos.Space, key string) (value []byte, found bool, e
 
 // Put sets a value of the applied state. The state keeps value; the caller must not change it.
 func (s *State) Put(space epaxos.Space, key string, value []byte) {
+	if space == epaxos.SpaceState {
+		s.note(key, ChangePut, value)
+	}
 	s.write(space, key, value, true)
 }
 
 // Delete removes a key of the applied state.
-func (s *State) Delete(space epaxos.Space, key string) { s.write(space, key, nil, false) }
+func (s *State) Delete(space epaxos.Space, key string) {
+	if space == epaxos.SpaceState {
+		s.note(key, ChangeDelete, nil)
+	}
+	s.write(space, key, nil, false)
+}
 
 // PendingBytes is the size of the keys and values that Take would return now.
 func (s *State) PendingBytes() int { return s.pendingBytes }

@@ -37,6 +37,34 @@ type Merger interface {
 	Merge(value []byte, found bool, operand []byte) (merged []byte, ok bool, err error)
 }
 
+// Leaser is a StateMachine whose keys may end with a lease. Its footprints name the leases of a request with
+// epaxos.Write, in epaxos.SpaceSession and under InstanceID.Key, and its Apply attaches keys to them by View.Attach.
+type Leaser interface {
+	StateMachine
+	// Ended returns the value of a key after the end of a lease; attached is false for a key that is not, or not any
+	// more, attached to it, which stays as it is. It must be pure. An error is a fault of this replica.
+	Ended(value []byte, lease epaxos.InstanceID) (after []byte, attached bool, err error)
+}
+
+// Leveled is a StateMachine that understands more at later format levels of the cluster.
+type Leveled interface {
+	StateMachine
+	// Format is the level from which on a request that Footprint accepts may be proposed. It must be pure.
+	Format(payload []byte) uint32
+}
+
+// Attachment says what became of attaching a key to a lease.
+type Attachment uint8
+
+const (
+	// Attached: the key ends with the lease, unless the machine gives it another, or none.
+	Attached Attachment = iota
+	// LeaseGone: there is no such lease (any more).
+	LeaseGone
+	// LeaseFull: it has as many keys as one may have, or their names are as long.
+	LeaseFull
+)
+
 // View is the state as one request may see and change it: the saved state under the writes of the
 // requests executed before. It is valid during the call of Apply only. A key outside the
 // footprint, a write where the footprint has Read, or anything but Merge where it has Add, is recorded
@@ -55,4 +83,7 @@ type View interface {
 	// Merge changes a key by the machine's Merge, and returns the ok of that and nothing else: what the
 	// key holds depends on the order of changes that replicas need not agree about. operand is not kept.
 	Merge(key string, operand []byte) (ok bool)
+	// Attach puts a key on the books of a lease. It is for the machine to remember, in the value of the key,
+	// which lease the key has now.
+	Attach(lease epaxos.InstanceID, key string) Attachment
 }

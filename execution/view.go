@@ -1,6 +1,7 @@
 package execution
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,11 +38,15 @@ func (v *view) open(m StateMachine, footprint epaxos.Footprint) {
 	}
 	v.points = v.points[:0]
 	for i := range footprint {
-		if footprint[i].Mode != epaxos.Everything && !footprint[i].Range && footprint[i].Space == epaxos.SpaceState {
+		if footprint[i].Mode != epaxos.Everything && !footprint[i].Range {
 			v.points = append(v.points, footprint[i])
 		}
 	}
-	slices.SortFunc(v.points, func(a, b epaxos.Access) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(v.points, byName)
+}
+
+func byName(a, b epaxos.Access) int {
+	return cmp.Or(cmp.Compare(a.Space, b.Space), strings.Compare(a.Key, b.Key))
 }
 
 func (v *view) close() error {
@@ -95,7 +100,10 @@ func (v *view) Merge(key string, operand []byte) (ok bool) {
 		v.fault = fmt.Errorf("merge into key %q: %w", key, err)
 		return false
 	case ok:
-		v.state.Put(epaxos.SpaceState, key, merged)
+		if v.state.recording {
+			v.state.note(key, ChangeMerge, slices.Clone(operand))
+		}
+		v.state.write(epaxos.SpaceState, key, merged, true)
 	}
 	return ok
 }
@@ -156,44 +164,42 @@ func (v *view) allow(key string, a act) bool {
 	if v.fault != nil {
 		return false
 	}
-	if v.permits(key, a) {
+	if v.permits(epaxos.SpaceState, key, a) {
 		return true
 	}
 	v.fault = fmt.Errorf("%s key %q: %w", actNames[a], key, ErrFootprint)
 	return false
 }
 
-func (v *view) permits(key string, by act) bool {
+func (v *view) permits(space epaxos.Space, key string, by act) bool {
 	if len(v.footprint) <= scanMax {
 		for i := range v.footprint {
-			if a := &v.footprint[i]; covers(a, key) && by.within(a.Mode) {
+			if a := &v.footprint[i]; covers(a, space, key) && by.within(a.Mode) {
 				return true
 			}
 		}
 		return false
 	}
-	at, _ := slices.BinarySearchFunc(v.points, key, func(a epaxos.Access, key string) int {
-		return strings.Compare(a.Key, key)
-	})
-	for ; at < len(v.points) && v.points[at].Key == key; at++ {
+	at, _ := slices.BinarySearchFunc(v.points, epaxos.Access{Space: space, Key: key}, byName)
+	for ; at < len(v.points) && v.points[at].Key == key && v.points[at].Space == space; at++ {
 		if by.within(v.points[at].Mode) {
 			return true
 		}
 	}
 	for i := range v.footprint {
 		a := &v.footprint[i]
-		if (a.Range || a.Mode == epaxos.Everything) && covers(a, key) && by.within(a.Mode) {
+		if (a.Range || a.Mode == epaxos.Everything) && covers(a, space, key) && by.within(a.Mode) {
 			return true
 		}
 	}
 	return false
 }
 
-func covers(a *epaxos.Access, key string) bool {
+func covers(a *epaxos.Access, space epaxos.Space, key string) bool {
 	switch {
 	case a.Mode == epaxos.Everything:
 		return true
-	case a.Space != epaxos.SpaceState:
+	case a.Space != space:
 		return false
 	case !a.Range:
 		return a.Key == key

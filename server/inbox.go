@@ -121,7 +121,9 @@ type call struct {
 	request   epaxos.Request
 	footprint epaxos.Footprint
 	read      *node.Read // instead of request and footprint
+	poll      *node.Poll // likewise
 	deadline  time.Time  // zero is none
 	done      func(Reply, error)
 	takesCut  bool // done gives back the group that a barrier pins
+	session   bool // it is on a session: the footprint says what is attached to that as it is proposed
 }

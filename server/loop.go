@@ -94,11 +94,22 @@ func (s *Server) now() time.Duration { return time.Since(s.started) }
 
 func (s *Server) propose(now time.Duration, c *call) {
 	s.calls.add(c)
-	if c.read != nil {
+	switch {
+	case c.read != nil:
 		s.read(now, c)
 		return
+	case c.poll != nil:
+		s.watch(now, c)
+		return
 	}
-	if err := s.node.Propose(now, c.id, c.request, c.footprint); err != nil {
+	err := error(nil)
+	if c.session {
+		c.footprint, err = s.node.SessionFootprint(&c.request)
+	}
+	if err == nil {
+		err = s.node.Propose(now, c.id, c.request, c.footprint)
+	}
+	if err != nil {
 		s.calls.refuse(c.id, err)
 	}
 }

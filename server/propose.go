@@ -74,10 +74,7 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 			ErrInvalid, len(request.Payload), PayloadBytesMax))
 		return
 	}
-	footprint, err := s.machine.Footprint(request.Payload)
-	if err == nil {
-		err = checkSpaces(footprint)
-	}
+	footprint, err := s.footprint(request.Payload)
 	if err != nil {
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
@@ -88,11 +85,31 @@ func (s *Server) submit(request epaxos.Request, deadline time.Time, done func(Re
 	s.hand(&call{request: request, footprint: footprint, deadline: deadline, done: done})
 }
 
-// checkSpaces keeps a state machine out of what belongs to the service.
+// footprint is what a request touches, if the cluster may execute it.
+func (s *Server) footprint(payload []byte) (epaxos.Footprint, error) {
+	footprint, err := s.machine.Footprint(payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSpaces(footprint); err != nil {
+		return nil, err
+	}
+	if machine, leveled := s.machine.(execution.Leveled); leveled && s.status.Load().Members.Format < wire.Format {
+		if err := s.checkLevel(machine.Format(payload)); err != nil {
+			return nil, err
+		}
+	}
+	return footprint, nil
+}
+
+// checkSpaces keeps a state machine out of what belongs to the service, but for the leases of its keys.
 func checkSpaces(footprint epaxos.Footprint) error {
 	for i := range footprint {
-		if footprint[i].Space != epaxos.SpaceState {
-			return fmt.Errorf("the state machine touches space %d: it has space %d alone", footprint[i].Space,
+		a := &footprint[i]
+		_, named := epaxos.ParseInstanceKey(a.Key)
+		lease := a.Space == epaxos.SpaceSession && a.Mode == epaxos.Write && !a.Range && named
+		if a.Space != epaxos.SpaceState && !lease {
+			return fmt.Errorf("the state machine touches space %d: it has space %d, and may write leases", a.Space,
 				epaxos.SpaceState)
 		}
 	}
@@ -171,6 +188,9 @@ func (c *calls) answer(answers []node.Answer, unpin func(group uint64)) {
 		}
 		delete(c.open, a.Proposal)
 		switch {
+		case a.Void && one.poll != nil:
+			one.done(Reply{Outcome: NotApplied}, errWatchVoid)
+			continue
 		case a.Void:
 			one.done(Reply{Outcome: NotApplied}, errVoid)
 			continue
@@ -241,6 +261,8 @@ func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
 		p.s.submitSession(r, request.Deadline, answered)
 	case wire.RequestRead:
 		p.s.submitRead(&request, answered)
+	case wire.RequestWatch:
+		p.s.submitWatch(&request, answered)
 	default:
 		if err := checkNumber(&r); err != nil {
 			answered(Reply{Outcome: NotApplied}, err)
@@ -261,16 +283,18 @@ func answerOf(reply Reply, err error) gateway.Answer {
 	}
 	answer.Result, answer.Detail = nil, err.Error()
 	switch {
-	case errors.Is(err, ErrInvalid):
+	case errors.Is(err, ErrInvalid), errors.Is(err, node.ErrWatch):
 		answer.Code = wire.CodeInvalid
 	case reply.verdict != execution.Executed:
 		answer.Code = verdictCode(reply.verdict)
-	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions):
+	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions),
+		errors.Is(err, node.ErrPolls), errors.Is(err, errBusyLease):
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout
 	case errors.Is(err, node.ErrProbation), errors.Is(err, node.ErrNoRoom), errors.Is(err, node.ErrNotVoter),
-		errors.Is(err, node.ErrBehind), errors.Is(err, errVoid):
+		errors.Is(err, node.ErrBehind), errors.Is(err, errVoid), errors.Is(err, errDraining),
+		errors.Is(err, errWatchVoid):
 		answer.Code, answer.Retry = wire.CodeUnavailable, true
 	case errors.Is(err, ErrStopped) && reply.Outcome == NotApplied:
 		answer.Code, answer.Retry = wire.CodeUnavailable, true

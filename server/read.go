@@ -39,7 +39,7 @@ func (s *Server) submitRead(r *gateway.Request, done func(Reply, error)) {
 func (s *Server) readOf(r *gateway.Request) (*node.Read, error) {
 	read := &node.Read{Payload: r.Payload}
 	var err error
-	if read.Footprint, err = s.machine.Footprint(r.Payload); err != nil {
+	if read.Footprint, err = s.footprint(r.Payload); err != nil {
 		return nil, err
 	}
 	for i := range read.Footprint {
@@ -132,7 +132,11 @@ func (s *Server) aged(done func(Reply, error)) func(Reply, error) {
 
 // takeBack ends the work for a request whose time is up. It reports whether that was possible.
 func (s *Server) takeBack(c *call) bool {
-	if c.read == nil {
+	switch {
+	case c.poll != nil:
+		s.endWatch(c)
+		return false // it is answered
+	case c.read == nil:
 		return s.node.Cancel(c.id)
 	}
 	s.node.CancelRead(c.id)

@@ -238,6 +238,8 @@ func (s *Server) Err() error {
 // most until ctx ends. The replica keeps voting.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
+	s.gateway.SetDraining(true)
+	s.sendWatchesAway()
 	return s.gateway.Drain(ctx)
 }
 

@@ -18,7 +18,8 @@ var (
 	errBelowFloor  = errors.New("a checkpoint of the session covers the number of the request")
 	errWindow      = fmt.Errorf("the number of the request is %d or more above the first that the session remembers: "+
 		"checkpoint the session first", execution.SessionWindow)
-	errSettled = errors.New("somebody asked what became of the request before it was executed, so it never will be")
+	errBusyLease = errors.New("keys are being attached to the session all the time: it is still open")
+	errSettled   = errors.New("somebody asked what became of the request before it was executed, so it never will be")
 )
 
 // outcomeOf says what a verdict on one copy of a request means for the request.
@@ -85,6 +86,8 @@ func (s *Server) submitSession(request epaxos.Request, deadline time.Time, done 
 		err = errors.New("all operations but open name their session")
 	case op.Kind == wire.SessionOpen && op.TTL == 0:
 		err = errors.New("a session needs a time of silence after which it may expire")
+	case op.Kind.Format() > wire.FormatMin && s.checkLevel(op.Kind.Format()) != nil:
+		err = s.checkLevel(op.Kind.Format())
 	case request.Number != 0:
 		err = fmt.Errorf("an operation on a session has no number, this has %d", request.Number)
 	}
@@ -92,11 +95,37 @@ func (s *Server) submitSession(request epaxos.Request, deadline time.Time, done 
 		done(Reply{Outcome: NotApplied}, fmt.Errorf("%w: %w", ErrInvalid, err))
 		return
 	}
-	var footprint epaxos.Footprint
-	if request.Session.IsZero() {
-		request.Number = epaxos.OpenSession // the leader makes the footprint when it knows the instance
-	} else {
-		footprint = execution.SessionFootprint(&request, nil)
+	c := &call{request: request, deadline: deadline, done: done, session: true}
+	switch op.Kind {
+	case wire.SessionOpen:
+		c.request.Number = epaxos.OpenSession // the leader makes the footprint when it knows the instance
+		c.session = false
+	case wire.SessionClose:
+		c.done = s.closing(c, done)
+	default:
 	}
-	s.hand(&call{request: request, footprint: footprint, deadline: deadline, done: done})
+	s.hand(c)
+}
+
+// closeAttempts is how often a replica tries to close a session that keys are being attached to.
+const closeAttempts = 10
+
+// closing proposes the end of a session again as long as keys that it did not name were attached to it before.
+func (s *Server) closing(c *call, done func(Reply, error)) func(Reply, error) {
+	attempts := 0
+	return func(reply Reply, err error) {
+		if err != nil {
+			done(reply, err)
+			return
+		}
+		result, err := wire.DecodeSessionResult(reply.Result)
+		if attempts++; err == nil && !result.Gone {
+			if attempts < closeAttempts {
+				s.hand(c)
+				return
+			}
+			reply.Outcome, err = NotApplied, errBusyLease
+		}
+		done(reply, err)
+	}
 }

@@ -24,7 +24,7 @@ type Request struct {
 	Payload []byte // owned by the proposer
 
 	Consistency wire.Consistency // with RequestRead
-	Token       []byte           // with RequestRead; not checked yet
+	Token       []byte           // with RequestRead and RequestWatch; not checked yet
 	// Deadline is when the client stops waiting. A proposer that has not proposed the request by
 	// then should drop it and answer CodeTimeout with OutcomeNotApplied: only it can know that.
 	Deadline time.Time

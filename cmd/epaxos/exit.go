@@ -20,6 +20,7 @@ const (
 	exitUnavailable = 4
 	exitSuperseded  = 5
 	exitRetired     = 6
+	exitLost        = 7
 )
 
 const exitHelp = `Exit codes:
@@ -29,7 +30,8 @@ const exitHelp = `Exit codes:
   3  the outcome is unknown: the operation may have taken effect, or may yet do so
   4  unavailable: no replica answered in time, and the operation did not take effect
   5  superseded: another change of the members came first, and this one changed nothing
-  6  retired: this replica must never be started again; it was removed, or its directory has lost something`
+  6  retired: this replica must never be started again; it was removed, or its directory has lost something
+  7  lost: a lock or a leadership ended before it was given up`
 
 // failure is the end of a command that ran: any other error comes from reading its arguments.
 type failure struct {

@@ -30,6 +30,7 @@ interfere are decided in one round trip.
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
 		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),
+		lockCommand(sh), electCommand(sh),
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
 	completions(sh, root)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/clients"
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/bootstrap"
 )
 
@@ -98,7 +99,7 @@ func snapshotRestoreCommand(sh *shell) *cobra.Command {
 		Short: "Make a new cluster with the state of a snapshot",
 		Long: `Makes a new cluster, as "epaxos init" does, whose every replica begins with the state of a snapshot. It has
 an id, an authority and certificates of its own: replicas and clients of the old cluster are none of it. Sessions of
-clients are not taken over.`,
+clients are not taken over, and keys under a lease end with it.`,
 		Example: "  epaxos snapshot restore backup.snapshot --out restored --addr a.example:7400 --addr b.example:7400 \\\n" +
 			"      --addr c.example:7400",
 		Args: cobra.ExactArgs(1),
@@ -111,6 +112,7 @@ clients are not taken over.`,
 	required(cmd, "out")
 	required(cmd, "addr")
 	cmd.RunE = does(func(_ context.Context, args []string) error {
+		o.Orphaned = execution.KV{}.Orphaned
 		layout, info, err := bootstrap.Restore(o, args[0])
 		if err != nil {
 			return err

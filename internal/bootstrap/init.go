@@ -44,6 +44,8 @@ type Options struct {
 	E        *int     // crashes tolerated on the fast path; nil is the most that F allows
 	// Overrides, if set, may change the configuration of each replica before it is written.
 	Overrides func(*config.Config)
+	// Orphaned, if set, tells Restore what the value of a key becomes in a cluster that does not have its lease.
+	Orphaned func(value []byte) (after []byte, err error)
 
 	fill func(config.Config) error // what to do with each data directory once it is made; nil is nothing
 }

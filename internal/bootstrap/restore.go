@@ -15,13 +15,14 @@ const restoreBatchBytes = 512 << 10
 
 // Restore makes a new cluster, as Init does, whose every replica begins with the state of a snapshot. The
 // snapshot is verified as a whole first. What the service knew of itself is left behind: members, and sessions,
-// whose ids are of the old cluster's epochs. With an error nothing was made.
+// whose ids are of the old cluster's epochs; what was under a lease ends (docs/protocol.md, rule T7). With an error
+// nothing was made.
 func Restore(o Options, snapshot string) (Layout, SnapshotInfo, error) {
 	info, err := ReadSnapshot(snapshot, nil)
 	if err != nil {
 		return Layout{}, info, err
 	}
-	o.fill = func(c config.Config) error { return restoreState(c, snapshot) }
+	o.fill = func(c config.Config) error { return restoreState(c, snapshot, o.Orphaned) }
 	if o.Overrides == nil {
 		// A state written at a level may need it.
 		o.Overrides = func(c *config.Config) { c.Format = max(c.Format, int(info.Members.Format)) }
@@ -31,7 +32,7 @@ func Restore(o Options, snapshot string) (Layout, SnapshotInfo, error) {
 }
 
 // restoreState saves the state of a snapshot in an empty data directory.
-func restoreState(c config.Config, snapshot string) (err error) {
+func restoreState(c config.Config, snapshot string, orphaned func([]byte) ([]byte, error)) (err error) {
 	store, err := storage.Open(storage.Options{
 		Dir: c.Dir, MemTableBytes: int64(c.Storage.MemtableBytes),
 		Identity: storage.Identity{Cluster: c.Cluster, Replica: uint32(c.Replica), Incarnation: c.Incarnation},
@@ -57,6 +58,13 @@ func restoreState(c config.Config, snapshot string) (err error) {
 		for _, e := range p.Entries {
 			if e.Key[0] != byte(epaxos.SpaceState) {
 				continue
+			}
+			if orphaned != nil {
+				after, err := orphaned(e.Value)
+				if err != nil {
+					return fmt.Errorf("key %q of the snapshot: %w", e.Key[1:], err)
+				}
+				e.Value = after
 			}
 			if bytes += len(e.Key) + len(e.Value); bytes > restoreBatchBytes {
 				if err := save(); err != nil {

@@ -119,5 +119,25 @@ func (p Protocol) Quorums(n int) paxos.Quorums {
 	}
 }
 
+// Baseline is the configuration of a core of internal/paxos for a point whose protocol is not EPaxos*. Identity, life
+// and chance are the caller's.
+func (p *Point) Baseline() paxos.Config {
+	members := membershipOf(p.Replicas)
+	config := paxos.Config{
+		Kind: paxos.KindMulti, Quorums: p.Protocol.Quorums(p.Replicas),
+		Limits: paxos.DefaultLimits(), Timing: paxos.DefaultTiming(),
+	}
+	switch p.Protocol.Family {
+	case "basicpaxos":
+		config.Kind = paxos.KindBasic
+	case "fastpaxos":
+		config.Kind = paxos.KindFast
+	}
+	for _, column := range p.Succession() {
+		config.Succession = append(config.Succession, members.Voters[column])
+	}
+	return config
+}
+
 // Leads reports whether one replica has a role of its own.
 func (p Protocol) Leads() bool { return p.Family != "epaxos" && p.Family != "basicpaxos" }

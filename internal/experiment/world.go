@@ -154,19 +154,8 @@ func (w *world) build(h *host) (replica, error) {
 		w.chaos.watchDecisions(e)
 		return e, nil
 	}
-	config := paxos.Config{
-		Kind: paxos.KindMulti, ID: id, Membership: members, Life: h.life, Quorums: p.Protocol.Quorums(p.Replicas),
-		Rand: r, Limits: paxos.DefaultLimits(), Timing: paxos.DefaultTiming(),
-	}
-	switch p.Protocol.Family {
-	case "basicpaxos":
-		config.Kind = paxos.KindBasic
-	case "fastpaxos":
-		config.Kind = paxos.KindFast
-	}
-	for _, column := range p.Succession() {
-		config.Succession = append(config.Succession, members.Voters[column])
-	}
+	config := p.Baseline()
+	config.ID, config.Membership, config.Life, config.Rand = id, members, h.life, r
 	w.chaos.adjust(&config)
 	l, err := newLogged(config)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
@@ -40,6 +41,8 @@ func (s store) Merge(key string, operand []byte) bool {
 	}
 	return ok
 }
+
+func (s store) Attach(epaxos.InstanceID, string) execution.Attachment { return execution.LeaseGone }
 
 // apply carries out an operation on the machine that ships, which the model is to agree with.
 func (s store) apply(t *testing.T, op *wire.Op) wire.Result {

@@ -47,6 +47,7 @@ var packageRules = []packageRule{
 		"epaxos", "internal/wire", "internal/identity", "internal/wan", "clients", "clients/internal/protocol",
 	}, whyClients},
 	{"clients/profile", []string{"clients", "internal/bootstrap"}, whyClients},
+	{"clients/recipes", []string{"clients"}, whyClients},
 	{"clients/internal/protocol", []string{"epaxos", "internal/wire"}, whyLeaf},
 	{"internal/identity", []string{"epaxos"}, whyLeaf},
 	{"internal/wan", nil, whyLeaf},
@@ -55,11 +56,14 @@ var packageRules = []packageRule{
 		"epaxos", "storage", "internal/config", "internal/identity", "internal/wire",
 	}, whyLeaf},
 	{"internal/history", []string{"epaxos", "execution", "internal/wire"}, whyLeaf},
-	{"internal/node", []string{"epaxos", "deps", "execution", "storage", "internal/wire"}, whyNode},
+	{"internal/watch", []string{"epaxos", "execution", "internal/wire"}, whyPure},
+	{"internal/node", []string{
+		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/watch",
+	}, whyNode},
 	{"internal/sim", []string{
 		"epaxos", "deps", "execution", "storage", "internal/wire", "internal/node", "internal/history",
 	}, whySim},
-	{"internal/paxos", []string{"epaxos"}, whyPure},
+	{"internal/paxos", []string{"epaxos", "execution"}, whyPure},
 	{"internal/workload", []string{"internal/wire"}, whyPure},
 	{"internal/experiment", []string{
 		"epaxos", "deps", "execution", "internal/wire", "internal/paxos", "internal/wan", "internal/workload",
@@ -88,7 +92,7 @@ var packageRules = []packageRule{
 	{"internal/mutants", nil, whyLeaf},
 	{"server", []string{everything}, whyShell},
 	{"cmd/epaxos", []string{
-		"epaxos", "execution", "server", "clients", "internal/bootstrap", "internal/config",
+		"epaxos", "execution", "server", "clients", "clients/recipes", "internal/bootstrap", "internal/config",
 		"internal/identity", "internal/wan", "internal/history", "internal/wire", "internal/demo",
 		"internal/experiment", "internal/live", "internal/prompt",
 		"internal/bench", "internal/workload",

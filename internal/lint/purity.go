@@ -12,7 +12,9 @@ import (
 // purePackages are machines of values: the same inputs give the same outputs, on every replica, in
 // production and in the simulator. internal/node reaches the world through interfaces only, so it
 // is held to the same.
-var purePackages = []string{"epaxos", "deps", "execution", "internal/wire", "internal/node", "internal/paxos"}
+var purePackages = []string{
+	"epaxos", "deps", "execution", "internal/wire", "internal/watch", "internal/node", "internal/paxos",
+}
 
 // impureImports are packages that touch the world, or whose outcome depends on it. A name that ends
 // in "/" stands for all packages below it.

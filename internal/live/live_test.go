@@ -29,8 +29,11 @@ func tiny(t *testing.T, protocol string) experiment.Point {
 
 // TestEveryProtocol plays a point with real replicas. How long anything takes is not looked at.
 func TestEveryProtocol(t *testing.T) {
-	for _, protocol := range []string{"epaxos"} {
+	for _, protocol := range []string{
+		"epaxos", "basicpaxos", "multipaxos", "flexiblepaxos-q2", "fastpaxos",
+	} {
 		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
 			p := tiny(t, protocol)
 			r, err := Run(t.Context(), p)
 			if err != nil {

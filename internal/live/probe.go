@@ -10,6 +10,7 @@ import (
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/experiment"
 	"github.com/264bc8cf/epaxos/internal/node"
+	"github.com/264bc8cf/epaxos/internal/paxos"
 	"github.com/264bc8cf/epaxos/server"
 )
 
@@ -20,28 +21,50 @@ type probe struct {
 	members epaxos.Membership
 	index   *deps.Index
 	led     map[epaxos.InstanceID]epaxos.Led // decided, and not told to the orderer
+	seat    *paxos.Seat                      // of another protocol
+	chosen  []paxos.Chosen                   // of it, not saved yet where that is needed
 	leads   atomic.Bool
 }
 
 // protocol makes what a replica of the point runs, with the probe around it.
 func (p *probe) protocol(c *server.Config) *node.Protocol {
+	if p.run.point.Protocol.Family != "epaxos" {
+		return p.baseline(c)
+	}
 	return &node.Protocol{
 		NewCore: func(m epaxos.Membership) (node.Core, error) {
 			p.members, p.index, p.led = m, deps.New(m.N()), map[epaxos.InstanceID]epaxos.Led{}
 			core, err := epaxos.New(epaxos.Config{
-				ID: c.Replica, Membership: m, Index: p.index,
-				Rand:   rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter only
+				ID: c.Replica, Membership: m, Index: p.index, Rand: chance(),
 				Limits: c.Limits, Timing: c.Timing.Core,
 			})
-			if err != nil {
-				return nil, err
-			}
-			return &probedCore{Core: core, probe: p}, nil
+			return &probedCore{Core: core, probe: p}, err
 		},
 		NewOrderer: func(m epaxos.Membership) node.Orderer {
 			return &probedGraph{Graph: execution.NewGraph(m), probe: p}
 		},
 	}
+}
+
+// baseline is the same of another protocol.
+func (p *probe) baseline(c *server.Config) *node.Protocol {
+	config := p.run.point.Baseline()
+	config.ID = c.Replica
+	return &node.Protocol{
+		NewCore: func(m epaxos.Membership) (node.Core, error) {
+			config.Rand = chance()
+			seat, err := paxos.NewSeat(config, m)
+			p.members, p.seat = m, seat
+			return &probedCore{Core: seat, probe: p}, err
+		},
+		NewOrderer: func(m epaxos.Membership) node.Orderer {
+			return &probedOrder{Order: paxos.NewOrder(m), probe: p}
+		},
+	}
+}
+
+func chance() *rand.Rand {
+	return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter only
 }
 
 // probedCore is a core with its probe.
@@ -71,6 +94,11 @@ func (c *probedCore) Ready() epaxos.Ready {
 	for i := range ready.Messages {
 		p.sent(&ready.Messages[i])
 	}
+	if p.seat != nil {
+		p.chosen = append(p.chosen, p.seat.Chosen()...)
+		p.leads.Store(p.seat.Leads())
+		return ready
+	}
 	for _, l := range ready.Led {
 		p.led[l.ID] = l
 	}
@@ -79,7 +107,7 @@ func (c *probedCore) Ready() epaxos.Ready {
 
 // sent counts a message, unless it is sent whether or not there is work.
 func (p *probe) sent(e *epaxos.Envelope) {
-	if _, gossip := e.Message.(epaxos.Gossip); gossip {
+	if _, gossip := e.Message.(epaxos.Gossip); gossip || paxos.Background(e.Message) {
 		return
 	}
 	if to, votes := p.members.Column(e.To); votes {
@@ -122,4 +150,20 @@ func (g *probedGraph) Next() []execution.Vertex {
 		g.probe.run.component(g.probe.column, len(component))
 	}
 	return component
+}
+
+// probedOrder is the orderer of another protocol with its probe.
+type probedOrder struct {
+	*paxos.Order
+	probe *probe
+}
+
+// Next comes in each turn once what it has chosen is saved, where that is needed.
+func (o *probedOrder) Next() []execution.Vertex {
+	p := o.probe
+	for _, c := range p.chosen {
+		p.run.chosen(p.column, c.Proposals, experiment.Choice{Fast: c.Fast, Deps: -1})
+	}
+	p.chosen = p.chosen[:0]
+	return o.Order.Next()
 }

@@ -35,6 +35,9 @@ var hunters = map[string]*hunter{
 	"node": {folder: "internal/node", arguments: func(h hunt) []string {
 		return []string{"-test.run=^Test" + cmp.Or(h.where, "ForgetfulReplicaIsSilent") + "$"}
 	}},
+	"watch": {folder: "internal/watch", arguments: func(h hunt) []string {
+		return []string{"-test.run=^TestEveryChangeIsToldOnce$", "-runs=" + strconv.Itoa(h.runs), "-seed=1"}
+	}},
 	"storage": {folder: "storage", arguments: func(h hunt) []string {
 		return []string{"-test.run=^Test" + h.where + "$"}
 	}},
@@ -60,7 +63,7 @@ type kill struct {
 
 var (
 	violated = regexp.MustCompile(`violation of (agreement|visibility|order|linearizability|promise|durability|once|` +
-		`progress|boundedness|commit-votes|integrity): (.*)`)
+		`progress|boundedness|commit-votes|integrity|watch): (.*)`)
 	seedOf   = regexp.MustCompile(`seed (\d+)`)
 	statesOf = regexp.MustCompile(`found after (\d+) states`)
 	scriptOf = regexp.MustCompile(`(?m)^ *--- FAIL: TestScripts/(\S+)`)

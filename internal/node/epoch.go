@@ -196,6 +196,7 @@ func (n *Node) cutOff(void []execution.Vertex) {
 		return slices.ContainsFunc(void, func(v execution.Vertex) bool { return v.ID == id })
 	})
 	n.void = void
+	n.tellExecuted(n.ended)
 	n.unsaved.executed = append(n.unsaved.executed, n.ended...)
 	n.unsaved.hold = storage.HoldThis // whichever group takes this to the disk (rule M9)
 	n.unsaved.touch(n.now)
@@ -207,7 +208,8 @@ func (n *Node) cutOff(void []execution.Vertex) {
 // endEpoch saves what was executed together with the new members, and begins their epoch. Where the disk is
 // full it is tried again with the next turn.
 func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
-	n.takeReady() // what is decided must be durable before it is told, by the former core too
+	n.stamp(answers) // first: they are given though the disk may have no room for what follows
+	n.takeReady()    // what is decided must be durable before it is told, by the former core too
 	if err := n.flush(true); err != nil {
 		return answers, n.settle(err)
 	}
@@ -221,7 +223,6 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 			Epoch: n.members.Epoch, Executed: marks.Executed, Tops: old.Tops(), Stable: marks.Stable,
 		},
 	}
-	n.stamp(answers)
 	n.pending, n.hasState, n.held = epaxos.Ready{}, true, true
 	if err := n.begin(*n.next); err != nil {
 		n.fault = fmt.Errorf("begin epoch %d: %w", n.next.Epoch, err)
@@ -240,6 +241,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 		}
 	}
 	answers = append(answers, n.moveReads()...)
+	answers = n.continueWatches(answers)
 	for _, p := range n.peers {
 		n.tellEnded(p, true)
 	}

@@ -16,7 +16,7 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 		return nil, n.fault
 	}
 	if n.noRoom != nil {
-		return nil, nil // the decisions may rely on records that are not saved yet
+		return n.VoidWatches(), nil // the decisions may rely on records that are not saved yet
 	}
 	if n.core == nil {
 		answers, err := n.serveReads(nil)
@@ -48,7 +48,14 @@ func (n *Node) Execute(now time.Duration) ([]Answer, error) {
 		return n.endEpoch(answers)
 	}
 	n.mark()
+	if err := n.keepBooks(); err != nil {
+		n.fault = err
+		return answers, err
+	}
 	answers, err := n.serveReads(answers)
+	if err == nil {
+		answers, err = n.serveWatches(answers)
+	}
 	if err != nil {
 		return answers, err
 	}
@@ -65,6 +72,7 @@ func (n *Node) execute(component []execution.Vertex, answers []Answer) ([]Answer
 			n.fault = fmt.Errorf("execute %v: %w", vertex.ID, err)
 			return nil, n.fault
 		}
+		n.watches.Executed(vertex.ID.Replica, vertex.ID.Slot, n.state.TakeChanges())
 		if err := n.hearSessions(&component[i]); err != nil {
 			n.fault = err
 			return nil, err
@@ -149,6 +157,7 @@ func (n *Node) mark() {
 	if len(executed) == 0 {
 		return
 	}
+	n.tellExecuted(executed)
 	n.unsaved.executed = append(n.unsaved.executed, executed...)
 	n.unsaved.touch(n.now)
 	n.core.Executed(n.now, executed)

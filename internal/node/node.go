@@ -7,6 +7,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/watch"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -26,6 +27,7 @@ type Config struct {
 	WriteBack  time.Duration     // what nobody waits for is saved at the latest after this
 	Compaction Compaction        // zero values are defaults
 	Transfer   Transfer          // likewise
+	Watching   Watching          // likewise
 	FormatMax  uint32            // the highest format level that this replica takes part at; 0 is wire.Format
 	Trace      func(line string) // one line per message and record; nil is none
 }
@@ -61,8 +63,10 @@ type Node struct {
 	history  history
 	sessions sessions
 	reading  []reading // in the order they came
-	fault    error     // why this replica must stop
-	noRoom   error     // why it takes no work for now
+	watches  *watch.Watches
+	watched  execution.Watched // the machine, nil if it tells of no changes
+	fault    error             // why this replica must stop
+	noRoom   error             // why it takes no work for now
 
 	sender   sender
 	receiver receiver
@@ -91,10 +95,9 @@ type Answer struct {
 
 // New replays the store into a fresh core and executor.
 func New(config Config) (*Node, error) {
-	n := &Node{
-		config: config,
-		state:  execution.NewState(config.Store),
-	}
+	n := &Node{config: config}
+	n.initWatches()
+	n.openState()
 	n.history.init(config.Compaction)
 	n.sender.config = config.Transfer.withDefaults()
 	n.sender.credit = n.sender.config.ChunkBytes
@@ -151,6 +154,7 @@ func (n *Node) replay() error {
 	if err := n.core.Restored(0); err != nil {
 		return err
 	}
+	n.restartWatches(nil)
 	n.core.ExecutedDurably(n.orderer.Executed())
 	n.core.Executed(0, n.orderer.ExecutedAbove())
 	n.takeReady()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/264bc8cf/epaxos/epaxos"
-	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -44,7 +43,7 @@ func (n *Node) install(answers []Answer) ([]Answer, error) {
 	if changed {
 		return n.enter(members, votes, answers)
 	}
-	n.state = execution.NewState(n.config.Store)
+	n.openState()
 	return answers, nil
 }
 
@@ -201,7 +200,7 @@ func (n *Node) enter(members wire.Members, votes bool, answers []Answer) ([]Answ
 			}
 		}
 	}
-	n.state = execution.NewState(n.config.Store)
+	n.openState()
 	n.pending, n.former = epaxos.Ready{}, former{}
 	n.unsaved = unsaved{spare: n.unsaved.spare}
 	n.hasState, n.held, n.receiver.moved = true, votes, n.now
@@ -217,6 +216,7 @@ func (n *Node) enter(members wire.Members, votes bool, answers []Answer) ([]Answ
 		return answers, n.fault
 	}
 	answers = append(answers, n.moveReads()...)
+	answers = n.restartWatches(answers)
 	n.judge()
 	if n.admitted {
 		for _, p := range n.peers {

@@ -15,6 +15,8 @@ import (
 type Core interface {
 	// Propose asks for a request to be executed. An error means that it was not proposed.
 	Propose(now time.Duration, id epaxos.ProposalID, request epaxos.Request, footprint epaxos.Footprint) error
+	// Cancel takes back a request of this turn; false if it is under way already, or unknown.
+	Cancel(id epaxos.ProposalID) bool
 	Step(now time.Duration, e Envelope)
 	Tick(now time.Duration)
 	Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool)
@@ -26,6 +28,11 @@ type Core interface {
 	// Restored ends the replay.
 	Restored(now time.Duration)
 	Stats() Stats
+	// Whole is what must be saved of a slot if what was saved of it before is to be deleted: with slot 1 also what is
+	// of no slot. Nil if there is nothing.
+	Whole(Slot) []Record
+	// Lacks counts the slots that others are known to have decided and that cannot be executed here yet.
+	Lacks() int
 	// Leads reports whether this replica leads now.
 	Leads() bool
 }
@@ -147,6 +154,7 @@ type Stats struct {
 	Attempts   uint64 // phases 1 begun for one slot
 	Refusals   uint64 // own ballots that met a higher one
 	Collisions uint64 // slots that the coordinator had to settle
+	Queued     int    // own requests that are not executed, now
 }
 
 // ErrOverloaded: too many requests wait. The request was not proposed.

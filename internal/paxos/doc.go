@@ -23,8 +23,14 @@
 //     was voted for (coordinated recovery; Lamport, "Fast Paxos", Distributed Computing 2006). A command that lost
 //     its slot all the same is voted for in a later one.
 //
+// # On a node
+//
+// A Core is a machine of values with types of its own, which the experiments run in virtual time. Seat and Order put it
+// into internal/node, in the place of epaxos.Replica and execution.Graph: the same store, transport, executor and
+// clients, crashes and restarts included (docs/decisions/0022).
+//
 // # Absent, on purpose
 //
-// Compaction of the log, snapshots, membership changes, leases and reads without the log: an experiment is over
-// before it needs them, and none of them makes a command quicker.
+// Compaction of the log, snapshots, membership changes, leases of leaders and reads without the log: an experiment is
+// over before it needs them, and none of them makes a command quicker.
 package paxos

@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -74,7 +75,19 @@ func newBase(config Config) base {
 func (b *base) advance(now time.Duration) { b.now = max(b.now, now) }
 
 // Stats returns the counters.
-func (b *base) Stats() Stats { return b.stats }
+func (b *base) Stats() Stats {
+	stats := b.stats
+	stats.Queued = b.queued
+	return stats
+}
+
+// Cancel takes back a request of this turn.
+func (b *base) Cancel(id epaxos.ProposalID) bool {
+	before := len(b.batch)
+	b.batch = slices.DeleteFunc(b.batch, func(r request) bool { return r.id == id })
+	b.queued -= before - len(b.batch)
+	return len(b.batch) < before
+}
 
 // Propose takes a request into the command of this turn.
 func (b *base) Propose(now time.Duration, id epaxos.ProposalID, r epaxos.Request, f epaxos.Footprint) error {
@@ -226,9 +239,26 @@ func (b *base) restore(r Record) {
 	if s == nil {
 		return
 	}
-	s.promised, s.voted, s.round, s.entry = r.Promised, r.Voted, r.Round, r.Entry
+	s.promised, s.voted, s.round = r.Promised, r.Voted, r.Round
+	if !r.Known {
+		s.entry = r.Entry
+	}
 	s.decided = s.decided || r.Decided
 }
+
+// Whole is what has to be saved of a slot if all earlier records of it are lost.
+func (b *base) Whole(number Slot) []Record {
+	s := b.at(number)
+	if s == nil || !s.voted && !s.decided && s.promised.IsZero() {
+		return nil
+	}
+	return []Record{{
+		Slot: number, Promised: s.promised, Voted: s.voted, Round: s.round, Entry: s.entry, Decided: s.decided,
+	}}
+}
+
+// Lacks counts the slots that others are known to have decided and that cannot be executed here yet.
+func (b *base) Lacks() int { return int(b.heard - min(b.heard, b.decided)) } //nolint:gosec // a log fits into memory
 
 func (b *base) send(to int, m Message) {
 	b.ready.Messages = append(b.ready.Messages, Envelope{
@@ -237,9 +267,12 @@ func (b *base) send(to int, m Message) {
 }
 
 func (b *base) broadcast(m Message) {
+	same := false
 	for to := range b.n {
 		if to != b.column {
 			b.send(to, m)
+			b.ready.Messages[len(b.ready.Messages)-1].Same = same
+			same = true
 		}
 	}
 }

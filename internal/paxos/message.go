@@ -9,6 +9,7 @@ type Message interface{ message() }
 type Envelope struct {
 	From, To epaxos.ReplicaID
 	Message  Message
+	Same     bool // as the message of the envelope before, in one Ready
 }
 
 // Forward hands commands to the leader, to be proposed.

@@ -86,6 +86,16 @@ func (m *multi) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) 
 	}
 }
 
+// Whole adds the promise, which is for the whole log, to slot 1.
+func (m *multi) Whole(number Slot) []Record {
+	whole := m.base.Whole(number)
+	if number == 1 {
+		whole = append(whole, Record{Promised: m.promised})
+	}
+	return whole
+}
+
+// Leads implements Core.
 func (m *multi) Leads() bool { return m.leading }
 
 func (m *multi) Ready() Ready {

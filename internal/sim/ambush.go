@@ -29,8 +29,8 @@ func changeBag(wanted func(FaultKind) bool) []FaultKind {
 
 // troubleKinds come at about the same time as a change.
 var troubleKinds = []FaultKind{
-	CrashSwitch, CrashSwitch, CrashSwitch, CrashInstall, CrashInstall, CrashSource, LostType, LostType, Wipe, Crash,
-	CrashBetween, CrashForever, Partition, CutBothWays, CutOneWay, Star, Pause, ClockJump, WrongSuspicion, Loss,
+	CrashSwitch, CrashSwitch, CrashSwitch, CrashInstall, CrashInstall, CrashSource, CrashSource, LostType, LostType, Wipe,
+	Crash, CrashBetween, CrashForever, Partition, CutBothWays, CutOneWay, Star, Pause, ClockJump, WrongSuspicion, Loss,
 	SplitKnowledge, Duplication, CrashAgain, SlowSync, FullDisk,
 }
 

@@ -326,7 +326,7 @@ func (w *world) abandon() {
 		return
 	}
 	for i, h := range w.hosts {
-		if h.node == nil || len(h.calls)+len(h.asked) == 0 || w.check.votes(i, w.check.newest().members.Epoch) {
+		if h.node == nil || h.waiting() == 0 || w.check.votes(i, w.check.newest().members.Epoch) {
 			continue
 		}
 		w.left += len(h.calls)
@@ -334,6 +334,9 @@ func (w *world) abandon() {
 			h.given[id] = true
 		}
 		for id := range h.asked {
+			h.given[id] = true
+		}
+		for id := range h.errands {
 			h.given[id] = true
 		}
 		w.lose(h)
@@ -350,8 +353,8 @@ func (w *world) unfinishedElsewhere() string {
 		}
 	}
 	for i, h := range w.hosts {
-		if len(h.calls)+len(h.asked) > 0 {
-			return fmt.Sprintf("%d requests wait at r%d, which does not vote any more", len(h.calls)+len(h.asked), replicaOf(i))
+		if h.waiting() > 0 {
+			return fmt.Sprintf("%d requests wait at r%d, which does not vote any more", h.waiting(), replicaOf(i))
 		}
 	}
 	return ""

@@ -22,7 +22,7 @@ func (w *world) unfinished() string {
 			return fmt.Sprintf("r%d is in epoch %d, epoch %d runs: %+v", id, w.check.epochs[i], newest.members.Epoch,
 				h.node.Status())
 		}
-		if n := len(h.calls) + len(h.asked); n > 0 {
+		if n := h.waiting(); n > 0 {
 			return fmt.Sprintf("%d requests wait at r%d: %+v", n, id, h.node.Status())
 		}
 		s := h.node.Status()
@@ -40,7 +40,18 @@ func (w *world) unfinished() string {
 	if w.left > 0 {
 		return fmt.Sprintf("%d requests are not sent yet", w.left)
 	}
-	return w.unfinishedElsewhere()
+	if text := w.unfinishedElsewhere(); text != "" {
+		return text
+	}
+	for _, c := range w.clients {
+		if c.account != nil && len(c.account.open) > 0 {
+			return fmt.Sprintf("client %d waits for request %+v", c.number, c.account.open[0].name)
+		}
+	}
+	if id, some := w.check.sessions.lingering(); some {
+		return fmt.Sprintf("session %v has not ended", id)
+	}
+	return ""
 }
 
 // checkEnd compares the states of all replicas and checks the history of every key.

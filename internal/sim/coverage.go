@@ -17,6 +17,13 @@ type Report struct {
 	Answered   int
 	Unknown    int // requests whose replica crashed
 	Refused    int
+	OfSession  int // reads with a token
+	Stale      int // stale reads
+	Named      int // answered requests of sessions
+	Repeated   int // answers to copies that nobody waited for
+	Settled    int // requests that were given up, and found to be applied
+	Never      int // requests that were found not to be applied
+	Restarts   int // of clients
 	Crashes    int
 	Gone       int             // replicas that did not come back
 	Lost       int             // frames
@@ -59,6 +66,13 @@ func (r *Report) Add(o Report) {
 	r.Answered += o.Answered
 	r.Unknown += o.Unknown
 	r.Refused += o.Refused
+	r.OfSession += o.OfSession
+	r.Stale += o.Stale
+	r.Named += o.Named
+	r.Repeated += o.Repeated
+	r.Settled += o.Settled
+	r.Never += o.Never
+	r.Restarts += o.Restarts
 	r.Crashes += o.Crashes
 	r.Gone += o.Gone
 	r.Lost += o.Lost
@@ -96,12 +110,14 @@ func addStats(t *epaxos.Stats, s epaxos.Stats) {
 // String is the coverage line of runs.
 func (r Report) String() string {
 	s := r.Stats
-	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; fast %d, slow %d, recovered %d, "+
+	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; of sessions %d, "+
+		"again %d, settled %d, never %d, clients restarted %d, reads by token %d, stale %d; fast %d, slow %d, recovered %d, "+
 		"validated %d, waited %d, no-op %d, proposed again %d, fetched %d; crashes %d, gone for good %d, "+
 		"frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
 		"states taken over %d, strangers %d, void %d, superseded %d, left %d; faults",
-		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, s.Fast, s.Slow, s.Recoveries,
-		s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
+		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, r.Named, r.Repeated, r.Settled, r.Never, r.Restarts,
+		r.OfSession, r.Stale,
+		s.Fast, s.Slow, s.Recoveries, s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
 		s.Forgotten, r.Dropped, r.Epochs, r.Installed, r.Strangers, r.Void, r.Superseded, r.Left)
 	var kinds []string
 	for kind, n := range r.Faults {

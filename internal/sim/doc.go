@@ -24,6 +24,8 @@
 // disk with a changed group, on which the replica must refuse to start. A group that was torn by a crash
 // reads like one that was never written, so that CrashUnsynced, which takes it or leaves it, is both.
 //
+// Most clients have sessions, and do with them what real ones do (account.go): copies, failovers, restarts.
+//
 // # What is checked
 //
 // Every save, message, decision and result, as it happens (watch.go and the checkers it calls), each epoch by

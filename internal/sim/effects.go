@@ -196,6 +196,9 @@ func (h *hostEffects) enter(m mark) []pointKey {
 // at is the set of marked accesses that may have written a key.
 func (h *hostEffects) at(key pointKey) digest {
 	sum := h.keys[key]
+	if session, is := sessionOf(key); is { // whatever changes a session may change what it remembers
+		sum.add(h.keys[session])
+	}
 	point := epaxos.Footprint{{Mode: epaxos.Write, Space: key.space, Key: key.key}}
 	for _, p := range h.wide {
 		if point.Interferes(epaxos.Footprint{*p.access}) {
@@ -203,6 +206,16 @@ func (h *hostEffects) at(key pointKey) digest {
 		}
 	}
 	return sum
+}
+
+// sessionOf is the key of the session of which a key remembers something: a request, or what is attached to it.
+func sessionOf(key pointKey) (pointKey, bool) {
+	const length = len("epocreplslotslot")
+	if key.space != epaxos.SpaceSession || len(key.key) <= length {
+		return pointKey{}, false
+	}
+	key.key = key.key[:length]
+	return key, true
 }
 
 // stateOf reads every key of a disk.

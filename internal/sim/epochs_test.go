@@ -44,7 +44,7 @@ func (s *stage) put(host int, key string) *operation {
 
 // get reads a key at a host, without an instance.
 func (s *stage) get(host int, key string) *operation {
-	s.setup.reads = 1
+	s.setup.reads, s.setup.old = 1, false
 	c := s.newClient(stream(s.options.Seed, streamWork, host+8))
 	c.rush = &trouble{}
 	c.ask(host, getOf([]byte(key)))

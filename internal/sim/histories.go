@@ -21,9 +21,12 @@ const (
 // checkHistories checks that what the clients saw could have come from one copy of the machine.
 func (w *world) checkHistories() {
 	var operations []history.Operation
-	var sums []*operation
+	var sums, all []*operation
 	for _, c := range w.clients {
 		for _, o := range c.history {
+			if all = append(all, o); o.old() {
+				continue
+			}
 			if (o.op.Kind == wire.OpAdd || o.op.Kind == wire.OpGet) && string(o.op.Key) == sumKey {
 				sums = append(sums, o)
 			}
@@ -32,6 +35,7 @@ func (w *world) checkHistories() {
 	}
 	w.stop(checkOrder(operations))
 	w.stop(checkSums(sums))
+	w.stop(checkValues(all))
 	if w.err == nil && w.options.Seed%searchShare == 0 {
 		w.stop(checkKeys(operations))
 	}

@@ -28,8 +28,10 @@ type host struct {
 	heard   []time.Duration // by host, when by its own clock it last heard of a peer
 	calls   map[epaxos.ProposalID]*operation
 	asked   map[epaxos.ProposalID]*change
+	errands map[epaxos.ProposalID]*errand
 	given   map[epaxos.ProposalID]bool // up by those who had asked
 	reading map[string]bool            // payloads of reads without an instance
+	fresh   freshness
 	clock   clock
 
 	pausedUntil time.Duration
@@ -77,6 +79,9 @@ func (h *host) role() node.Role {
 // votes reports whether a host runs and votes in its epoch.
 func (h *host) votes() bool { return h.role() == node.Voter }
 
+// waiting is how many requests wait here.
+func (h *host) waiting() int { return len(h.calls) + len(h.asked) + len(h.errands) }
+
 // serves reports whether a host runs and votes in the newest epoch that there is.
 func (w *world) serves(i int) bool {
 	return w.hosts[i].votes() && w.check.epochs[i] == w.check.newest().members.Epoch
@@ -93,11 +98,12 @@ func (w *world) start(i int) {
 	id := replicaOf(i)
 	h.life++
 	h.calls, h.asked = map[epaxos.ProposalID]*operation{}, map[epaxos.ProposalID]*change{}
+	h.errands = map[epaxos.ProposalID]*errand{}
 	h.held, h.backlog, h.turnDue = false, nil, false
 	h.clock.read, h.clock.since = 0, w.now // a process counts from its start
 	h.heard = make([]time.Duration, len(w.hosts))
 	h.given, h.reading = map[epaxos.ProposalID]bool{}, map[string]bool{}
-	h.core, h.index = nil, nil
+	h.core, h.index, h.fresh = nil, nil, freshness{}
 	w.lieInWait(i)
 	w.check.greeted[i] = map[int]bool{}
 	w.note(noteStart, i, nil)

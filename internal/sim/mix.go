@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/264bc8cf/epaxos/epaxos"
@@ -289,6 +290,16 @@ func unique(op *wire.Op) bool {
 		}
 	}
 	return false
+}
+
+// readsOnly reports whether a request changes nothing.
+func readsOnly(op *wire.Op) bool {
+	reads := func(op wire.Op) bool { return op.Kind == wire.OpGet || op.Kind == wire.OpRange }
+	if op.Kind != wire.OpTxn {
+		return reads(*op)
+	}
+	return !slices.ContainsFunc(op.Then, func(op wire.Op) bool { return !reads(op) }) &&
+		!slices.ContainsFunc(op.Else, func(op wire.Op) bool { return !reads(op) })
 }
 
 // widen gives a request a footprint that covers more than it touches, which costs waiting and nothing

@@ -61,7 +61,7 @@ func (w *world) untilDone() {
 }
 
 func newWorld(o Options) *world {
-	w := &world{options: o, faults: true}
+	w := &world{options: o, faults: true, told: map[string][]shown{}}
 	w.setup = w.options.draw()
 	w.members = w.setup.members
 	w.tracef("%v: n=%d f=%d e=%d, %d requests, faults for %v", profileNames[w.setup.profile], w.members.N(),

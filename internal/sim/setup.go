@@ -20,6 +20,7 @@ const (
 	streamCompaction
 	streamEpochs
 	streamReads
+	streamSessions
 )
 
 // stream returns one of the streams of a seed.
@@ -63,6 +64,8 @@ type setup struct {
 	clients int
 	hot     float64       // share of requests on shared keys
 	reads   float64       // share of gets that take no instance
+	old     bool          // some of those may show old values
+	named   float64       // share of clients that have a session
 	pace    time.Duration // the longest rest of a client between two requests
 }
 
@@ -103,7 +106,9 @@ func (o *Options) draw() setup {
 	s.drawLimits(r)
 	s.drawCompaction(stream(o.Seed, streamCompaction, 0))
 	s.drawEpochs(o, stream(o.Seed, streamEpochs, 0))
-	s.reads = []float64{0, 0.3, 0.8}[stream(o.Seed, streamReads, 0).IntN(3)]
+	s.reads = []float64{0.1, 0.3, 0.8}[stream(o.Seed, streamReads, 0).IntN(3)]
+	s.old = true
+	s.named = []float64{0, 0.4, 0.8}[stream(o.Seed, streamSessions, 0).IntN(3)]
 	s.clients = 2 + r.IntN(8)
 	s.hot = []float64{0, 0.1, 0.5, 0.5, 1}[r.IntN(5)]
 	if s.profile == recovery {

@@ -27,6 +27,7 @@ type checker struct {
 	epochs    []epaxos.Epoch                        // by host: what its disk is in; 0 if it has no state yet
 	held      []held                                // by host
 	states    map[uint64]bool                       // that a voter held at some group
+	sessions  *sessions
 	effects   *effects
 	bounds    *bounds
 }
@@ -41,7 +42,7 @@ func (c *checker) init(w *world) {
 	*c = checker{
 		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
 		once: map[string]place{}, cancelled: map[string]bool{}, effects: newEffects(w.members), bounds: newBounds(),
-		states: map[uint64]bool{0: true},
+		states: map[uint64]bool{0: true}, sessions: newSessions(),
 	}
 	c.books = []*book{c.newBook(w.firstMembers())}
 	for host := range max(w.setup.machines, w.members.N()) {
@@ -340,6 +341,10 @@ func (o *watchedOrder) Commit(id epaxos.InstanceID, command *epaxos.Command, dep
 
 // Next implements node.Orderer.
 func (o *watchedOrder) Next() []execution.Vertex {
+	if len(o.next) > 0 {
+		at := o.next[0].place
+		o.w.violated("once", "r%d passes over request %d of %v, which stands", replicaOf(o.host), at.request, at.id)
+	}
 	component := o.Graph.Next()
 	if component == nil {
 		return nil
@@ -350,6 +355,9 @@ func (o *watchedOrder) Next() []execution.Vertex {
 			continue
 		}
 		for i := range v.Command.Requests {
+			if !o.w.check.sessions.applies(&v, i) {
+				continue
+			}
 			o.next = append(o.next, expected{place{v.ID, i}, v.Command.Requests[i].Payload})
 		}
 	}

@@ -18,8 +18,12 @@ type operation struct {
 	payload []byte
 	called  time.Duration
 	ended   time.Duration
-	known   bool // it was answered
-	result  wire.Result
+	known   bool  // it was answered
+	name    *name // in a session; nil is none
+
+	consistency node.Consistency // of a read without an instance
+	least       []least          // of a read that may show old values: what it must show at least
+	result      wire.Result
 }
 
 // client has one request open at a time, or a few that it sent at once, and moves among the replicas.
@@ -34,10 +38,13 @@ type client struct {
 	values   int
 	versions map[string]uint64 // that it saw last, by key
 	history  []*operation
+	token    node.Token        // names what it has seen
+	seen     map[string]uint64 // the versions of that, by key
+	account  *account          // nil: it has no session
 }
 
 func (w *world) newClient(random *rand.Rand) *client {
-	c := &client{w: w, number: len(w.clients), rand: random, versions: map[string]uint64{}}
+	c := &client{w: w, number: len(w.clients), rand: random, versions: map[string]uint64{}, seen: map[string]uint64{}}
 	c.home = random.IntN(len(w.hosts))
 	w.clients = append(w.clients, c)
 	return c
@@ -47,6 +54,7 @@ func (w *world) startClients() {
 	w.mix = drawMix(stream(w.options.Seed, streamWork, 0), &w.setup)
 	for i := range w.setup.clients {
 		c := w.newClient(stream(w.options.Seed, streamWork, i+1))
+		c.newAccount()
 		w.after(between(c.rand, 0, w.setup.pace), c.next)
 	}
 }
@@ -55,8 +63,10 @@ func (w *world) startClients() {
 func (c *client) next() {
 	w := c.w
 	if w.left == 0 || c.rush != nil && len(c.history) > 0 {
+		c.account.farewell()
 		return
 	}
+	c.listen()
 	i := c.destination()
 	if !w.asks(i) {
 		w.after(50*time.Millisecond, c.next)
@@ -81,20 +91,28 @@ func (c *client) next() {
 // ask sends one request, and reports whether it was taken.
 func (c *client) ask(i int, op wire.Op) bool {
 	w, h := c.w, c.w.hosts[i]
-	o := &operation{client: c, host: h, op: op, called: w.now}
+	o := &operation{client: c, op: op, called: w.now}
 	o.payload = wire.AppendOp(nil, &o.op)
 	footprint, err := execution.KV{}.Footprint(o.payload)
 	if err != nil {
 		w.violated("integrity", "the machine refuses %+v: %v", o.op, err)
 		return false
 	}
+	if c.account.names(&o.op) {
+		if c.account.request(i, o, c.widen(footprint)) {
+			c.asked(o)
+			return true
+		}
+		return false
+	}
 	w.seq++
 	id := epaxos.ProposalID(w.seq) //nolint:gosec // small
-	if w.reads(o) {
-		h.reading[string(o.payload)] = true
-		err = h.node.Read(w.local(i), node.Read{
-			Proposal: id, Payload: o.payload, Footprint: footprint, Consistency: node.Linearizable,
-		})
+	if o.consistency = w.reads(o); o.old() {
+		i = c.elsewhere(i)
+		h = w.hosts[i]
+	}
+	if o.consistency != 0 {
+		err = c.read(i, id, o, footprint)
 	} else {
 		err = h.node.Propose(w.local(i), id, epaxos.Request{Payload: o.payload}, c.widen(footprint))
 	}
@@ -102,23 +120,20 @@ func (c *client) ask(i int, op wire.Op) bool {
 		w.report.Refused++
 		return false
 	}
-	w.left--
-	c.open++
-	h.calls[id] = o
-	c.history = append(c.history, o)
-	if unique(&o.op) {
-		w.check.once[string(o.payload)] = place{}
-	}
+	o.host, h.calls[id] = h, o
+	c.asked(o)
 	w.impatience(i, id, o)
 	return true
 }
 
-// reads reports whether a request goes without an instance, as a share of the gets do.
-func (w *world) reads(o *operation) bool {
-	draw := fingerprint(w.options.Seed)
-	draw.add(uint64(w.seq)) //nolint:gosec // small
-	draw.add(streamReads)
-	return o.op.Kind == wire.OpGet && float64(draw>>40)/(1<<24) < w.setup.reads
+// asked notes that a request is under way.
+func (c *client) asked(o *operation) {
+	c.w.left--
+	c.open++
+	c.history = append(c.history, o)
+	if unique(&o.op) {
+		c.w.check.once[string(o.payload)] = place{}
+	}
 }
 
 // close ends the wait for a request. After the last one the client rests for a while.
@@ -194,6 +209,14 @@ func (w *world) answer(i int, answers []node.Answer) {
 			w.decided(i, c, &a)
 			continue
 		}
+		if h.freshened(&a) {
+			continue
+		}
+		if e := h.errands[a.Proposal]; e != nil {
+			delete(h.errands, a.Proposal)
+			w.ran(i, e, &a)
+			continue
+		}
 		if h.given[a.Proposal] {
 			continue
 		}
@@ -219,6 +242,7 @@ func (w *world) answer(i int, answers []node.Answer) {
 			return
 		}
 		w.note(noteAnswer, i, a.Result)
+		o.client.saw(i, o, &result, a.Token)
 		o.result, o.known, o.ended = result, true, w.now
 		if at, executed := w.check.once[string(o.payload)]; executed && at != (place{}) {
 			w.check.stands(at.id)
@@ -252,4 +276,8 @@ func (w *world) lose(h *host) {
 	}
 	h.calls = map[epaxos.ProposalID]*operation{}
 	clear(h.asked)
+	for _, e := range h.errands {
+		e.of.opening = e.of.opening && e.op.Kind != wire.SessionOpen
+	}
+	clear(h.errands)
 }

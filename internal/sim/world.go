@@ -51,11 +51,13 @@ type world struct {
 	check    checker
 	clients  []*client
 	mix      mix
-	left     int // requests that no client has begun
+	left     int                // requests that no client has begun
+	told     map[string][]shown // by key, what was told to clients
 	report   Report
 	hash     fingerprint
 	lines    []string   // only while tracing
 	err      *Violation // the first one
+	found    *Violation // of those that one answer shows, the one to be told
 }
 
 func (w *world) after(d time.Duration, run func()) {

@@ -35,7 +35,9 @@ type ClientRequest struct {
 	Payload []byte
 
 	Consistency Consistency // with RequestRead
-	Token       []byte      // with SessionConsistency: as AppendToken wrote it
+	// Token is with SessionConsistency, and with a RequestWatch that begins: as AppendToken wrote it. What is told
+	// shows at least what it names.
+	Token []byte
 }
 
 // RequestKind is what a client asks for.
@@ -49,6 +51,7 @@ const (
 	RequestSnapshot                        // Payload is a SnapshotRequest, Response.Result a SnapshotPart
 	RequestSession                         // replicate Payload, a SessionOp; Response.Result is a SessionResult
 	RequestRead                            // answer Payload, which changes nothing, as Consistency says
+	RequestWatch                           // Payload is a WatchRequest, Response.Result a WatchResult; see Token
 )
 
 // Consistency says what a read may show.

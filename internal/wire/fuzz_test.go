@@ -15,7 +15,7 @@ func FuzzEncode(f *testing.F) {
 		frameCodec.survives, groupCodec.survives, helloCodec.survives, clientHelloCodec.survives,
 		serverHelloCodec.survives, clientRequestCodec.survives, clientResponseCodec.survives,
 		opCodec.survives, resultCodec.survives, instanceIDsCodec.survives, dependenciesCodec.survives,
-		tokenCodec.survives,
+		tokenCodec.survives, watchRequestCodec.survives, watchResultCodec.survives, watchTokenCodec.survives,
 		noteCodec.survives,
 	}
 	for _, c := range messageCodecs {

@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/264bc8cf/epaxos/epaxos"
+
 // OpKind is an operation of the bundled key-value machine.
 type OpKind uint8
 
@@ -41,7 +43,29 @@ type Op struct {
 	End      []byte // of a range that begins at Key; empty is no bound, and there Key may be empty too
 	Limit    uint64 // of a range; 0 is none
 	Options  RangeOptions
+	Lease    epaxos.InstanceID // of put, compare-and-set and swap: the key ends with it; zero is none
 }
+
+// Format is the level from which on the operation may be proposed.
+func (op *Op) Format() uint32 {
+	leased := !op.Lease.IsZero()
+	for i := range op.Compares {
+		leased = leased || op.Compares[i].Target == CompareLease
+	}
+	if leased {
+		return FormatLeases
+	}
+	level := FormatMin
+	for _, branch := range [][]Op{op.Then, op.Else} {
+		for i := range branch {
+			level = max(level, branch[i].Format())
+		}
+	}
+	return level
+}
+
+// Leasable reports whether an operation of this kind may attach its key to a lease.
+func (k OpKind) Leasable() bool { return k == OpPut || k == OpCompareAndSet || k == OpSwap }
 
 // Ranged reports whether an operation of this kind is on [Key, End) instead of Key.
 func (k OpKind) Ranged() bool { return k == OpRange || k == OpDeleteRange || k == OpForgetRange }
@@ -53,6 +77,7 @@ const (
 	CompareValue   CompareTarget = iota + 1 // the bytes; an absent key equals nothing
 	CompareVersion                          // the version, as OpGet answers it; 0 if absent
 	CompareCount                            // Version against the number of keys in [Key, End); in transactions only
+	CompareLease                            // Value against InstanceID.Key of the lease, empty without one; likewise
 )
 
 // CompareRelation is how the key's value or version must relate to the one given.
@@ -84,8 +109,9 @@ const (
 	OpWrongType              // increment of a value that is not a decimal number; nothing was written
 	OpTooLarge               // done, but its value is left out: the results of the transaction exceed ResultMax
 	OpLimited                // nothing was written: a value, or what one request writes or counts, would exceed its limit
+	OpLeaseGone              // nothing was written: there is no such lease (any more)
 
-	statusLast = OpLimited
+	statusLast = OpLeaseGone
 )
 
 // Limits of what one request to the key-value machine makes of the state, however short it is itself.
@@ -111,9 +137,10 @@ type Result struct {
 	Version   uint64
 	Succeeded bool // transactions: all compares held
 	Results   []Result
-	Pairs     []Pair // of a range
-	Count     uint64 // of the keys that a range read, counted, deleted or forgot
-	Next      []byte // where the range goes on, if not all of it was looked at; else nil
+	Pairs     []Pair            // of a range
+	Count     uint64            // of the keys that a range read, counted, deleted or forgot
+	Next      []byte            // where the range goes on, if not all of it was looked at; else nil
+	Lease     epaxos.InstanceID // of the key, with get and a failed compare; zero if it has none
 }
 
 // Pair is a key of a range.

@@ -33,20 +33,22 @@ func DecodeOp(payload []byte) (Op, error) {
 func (e *encoder) op(op *Op) {
 	switch op.Kind {
 	case OpPut, OpAppend, OpSwap:
-		e.array(3)
+		e.array(3 + op.leases())
 		e.uint(uint64(op.Kind))
 		e.bytes(op.Key)
 		e.bytes(op.Value)
+		e.lease(op)
 	case OpRange, OpDeleteRange, OpForgetRange:
 		e.rangeOp(op)
 	case OpCompareAndSet:
-		e.array(3 + 3*len(op.Compares))
+		e.array(3 + 3*len(op.Compares) + op.leases())
 		e.uint(uint64(op.Kind))
 		e.bytes(op.Key)
 		e.bytes(op.Value)
 		for i := range op.Compares {
 			e.condition(&op.Compares[i])
 		}
+		e.lease(op)
 	case OpIncrement, OpAdd:
 		e.array(3)
 		e.uint(uint64(op.Kind))
@@ -65,6 +67,20 @@ func (e *encoder) op(op *Op) {
 		e.array(2)
 		e.uint(uint64(op.Kind))
 		e.bytes(op.Key)
+	}
+}
+
+// leases is how many fields the lease of an operation takes.
+func (op *Op) leases() int {
+	if op.Lease.IsZero() {
+		return 0
+	}
+	return 1
+}
+
+func (e *encoder) lease(op *Op) {
+	if !op.Lease.IsZero() {
+		e.instance(op.Lease)
 	}
 }
 
@@ -100,11 +116,14 @@ func (e *encoder) compare(c *Compare) {
 	}
 }
 
+// counts reports whether a comparison is with a number.
+func (t CompareTarget) counts() bool { return t == CompareVersion || t == CompareCount }
+
 // condition writes the three fields of a comparison after its key.
 func (e *encoder) condition(c *Compare) {
 	e.uint(uint64(c.Target))
 	e.uint(uint64(c.Relation))
-	if c.Target != CompareValue {
+	if c.Target.counts() {
 		e.uint(c.Version)
 	} else {
 		e.bytes(c.Value)
@@ -118,7 +137,8 @@ func (d *decoder) op(txn bool) Op {
 	if !d.ok() {
 		return Op{}
 	}
-	if known := opFields[op.Kind]; fields != known {
+	leased := op.Kind.Leasable() && fields == opFields[op.Kind]+1
+	if known := opFields[op.Kind]; fields != known && !leased {
 		d.fail("op", "%d fields instead of the %d of kind %d", fields, known, op.Kind)
 		return Op{}
 	}
@@ -145,10 +165,13 @@ func (d *decoder) op(txn bool) Op {
 			op.Options = RangeOptions(d.uint("options", 0, uint64(RangeCount)))
 		}
 	}
+	if leased {
+		op.Lease = d.instance("lease")
+	}
 	return op
 }
 
-// opFields is how many fields each kind has, itself included.
+// opFields is how many fields each kind has, itself included. One more is a lease, where it may have one.
 var opFields = [...]int{
 	OpGet: 2, OpPut: 3, OpDelete: 2, OpCompareAndSet: 6, OpIncrement: 3, OpTxn: 4,
 	OpAppend: 3, OpAdd: 3, OpSwap: 3, OpTake: 2, OpRange: 5, OpDeleteRange: 4, OpForgetRange: 4,
@@ -180,7 +203,7 @@ func (d *decoder) compares() []Compare {
 
 func (d *decoder) compare() Compare {
 	fields := d.array("compare", 1, math.MaxInt)
-	c := d.condition(d.view("compare key", KeyMax), CompareCount)
+	c := d.condition(d.view("compare key", KeyMax), CompareLease)
 	known := compareFields
 	if c.Target == CompareCount {
 		known++
@@ -199,7 +222,7 @@ func (d *decoder) condition(key []byte, last CompareTarget) Compare {
 		Target:   CompareTarget(d.uint("compare target", uint64(CompareValue), uint64(last))),
 		Relation: CompareRelation(d.uint("compare relation", uint64(Equal), uint64(Greater))),
 	}
-	if c.Target != CompareValue {
+	if c.Target.counts() {
 		c.Version = d.uint64("compare version")
 	} else {
 		c.Value = d.view("compare value", ValueMax)

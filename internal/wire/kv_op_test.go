@@ -15,6 +15,20 @@ var opCodec = codec[Op]{
 	samples: []sample[Op]{
 		{"get", Op{Kind: OpGet, Key: []byte("x")}},
 		{"put", Op{Kind: OpPut, Key: []byte("x"), Value: []byte("value")}},
+		{"put leased", Op{Kind: OpPut, Key: []byte("x"), Value: []byte("value"), Lease: id(2, 300)}},
+		{"create leased", Op{
+			Kind: OpCompareAndSet, Key: []byte("x"), Value: []byte("new"), Lease: id(1, 1),
+			Compares: []Compare{{Key: []byte("x"), Target: CompareVersion, Relation: Equal}},
+		}},
+		{"swap leased", Op{Kind: OpSwap, Key: []byte("x"), Value: []byte("new"), Lease: id(2, 300)}},
+		{"transaction on leases", Op{
+			Kind: OpTxn,
+			Compares: []Compare{
+				{Key: []byte("a"), Target: CompareLease, Relation: Equal, Value: []byte(id(2, 300).Key())},
+				{Key: []byte("b"), Target: CompareLease, Relation: NotEqual, Value: []byte{}},
+			},
+			Then: []Op{{Kind: OpPut, Key: []byte("x"), Value: []byte("v"), Lease: id(2, 300)}},
+		}},
 		{"put nothing", Op{Kind: OpPut, Key: []byte{}, Value: []byte{}}},
 		{"delete", Op{Kind: OpDelete, Key: []byte("x")}},
 		{"compare and set", Op{
@@ -89,13 +103,19 @@ func drawOp(t *rapid.T, txn bool) Op {
 	case OpIncrement, OpAdd:
 		op.Delta = rapid.Int64().Draw(t, "delta")
 	}
+	if op.Kind.Leasable() {
+		op.Lease = drawSession(t)
+	}
 	return op
 }
 
 func drawTxnCompare(t *rapid.T) Compare {
 	c := drawCompare(t, drawBytes(t))
-	if rapid.IntRange(0, 3).Draw(t, "count") == 0 {
+	switch rapid.IntRange(0, 5).Draw(t, "target") {
+	case 0:
 		c.Target, c.Value, c.Version, c.End = CompareCount, nil, drawNumber(t, 0, math.MaxUint64), drawBytes(t)
+	case 1:
+		c.Target, c.Value, c.Version = CompareLease, drawBytes(t), 0
 	}
 	return c
 }
@@ -139,6 +159,10 @@ func TestOpRefused(t *testing.T) {
 		{"count up to a long key", Op{
 			Kind: OpTxn, Compares: []Compare{{Target: CompareCount, Relation: Equal, End: make([]byte, KeyMax+1)}},
 		}, "compare end"},
+		{"lease outside a transaction", Op{
+			Kind: OpCompareAndSet, Compares: []Compare{{Target: CompareLease, Relation: Equal}},
+		}, "compare target"},
+		{"append under a lease", Op{Kind: OpAppend, Lease: id(1, 1)}, "4 fields instead of the 3"},
 		{"nested", Op{Kind: OpTxn, Then: []Op{{Kind: OpTxn}}}, "inside a transaction"},
 		{"nested in else", Op{Kind: OpTxn, Else: []Op{get, {Kind: OpTxn}}}, "inside a transaction"},
 		{"many operations", Op{Kind: OpTxn, Then: repeat(get, OpsMax+1)}, "then"},
@@ -148,6 +172,30 @@ func TestOpRefused(t *testing.T) {
 		got, err := DecodeOp(AppendOp(nil, &c.op))
 		if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: got %+v, %v, want an error about %q", c.name, got, err, c.why)
+		}
+	}
+}
+
+// TestOpFormat: what older programs cannot execute needs the level that brought it, wherever it stands.
+func TestOpFormat(t *testing.T) {
+	put := Op{Kind: OpPut, Key: []byte("x")}
+	leased := put
+	leased.Lease = id(1, 1)
+	compare := []Compare{{Key: []byte("x"), Target: CompareLease, Relation: Equal}}
+	for _, c := range []struct {
+		name string
+		op   Op
+		want uint32
+	}{
+		{"put", put, FormatMin},
+		{"leased put", leased, FormatLeases},
+		{"transaction", Op{Kind: OpTxn, Then: []Op{put}, Else: []Op{put}}, FormatMin},
+		{"leased put in then", Op{Kind: OpTxn, Then: []Op{put, leased}}, FormatLeases},
+		{"leased put in else", Op{Kind: OpTxn, Else: []Op{put, leased}}, FormatLeases},
+		{"compare of leases", Op{Kind: OpTxn, Compares: compare}, FormatLeases},
+	} {
+		if got := c.op.Format(); got != c.want {
+			t.Errorf("%s: level %d, want %d", c.name, got, c.want)
 		}
 	}
 }

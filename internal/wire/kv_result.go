@@ -6,11 +6,12 @@ const (
 	resultFields = 6
 	resultMin    = 1 + resultFields
 	rangedFields = resultFields + 3 // with pairs, count and next
+	leasedFields = rangedFields + 1 // with a lease
 	pairFields   = 3
 	pairMin      = 1 + pairFields
 )
 
-// AppendResult appends the answer of the key-value machine to one operation. What only ranges answer is
+// AppendResult appends the answer of the key-value machine to one operation. What only ranges answer, and the lease, is
 // written only where there is some.
 func AppendResult(dst []byte, r *Result) []byte {
 	e := appendTo(dst)
@@ -25,9 +26,13 @@ func DecodeResult(b []byte) (Result, error) {
 
 func (e *encoder) result(r *Result) {
 	ranged := len(r.Pairs) > 0 || r.Count > 0 || r.Next != nil
-	if ranged {
+	switch {
+	case !r.Lease.IsZero():
+		ranged = true
+		e.array(leasedFields)
+	case ranged:
 		e.array(rangedFields)
-	} else {
+	default:
 		e.array(resultFields)
 	}
 	e.uint(uint64(r.Status))
@@ -51,6 +56,9 @@ func (e *encoder) result(r *Result) {
 	}
 	e.uint(r.Count)
 	e.bytes(r.Next)
+	if !r.Lease.IsZero() {
+		e.instance(r.Lease)
+	}
 }
 
 // result reads a result; only that of a transaction has others inside.
@@ -76,6 +84,10 @@ func (d *decoder) result(txn bool) Result {
 	if extra >= rangedFields-resultFields {
 		extra -= rangedFields - resultFields
 		r.Pairs, r.Count, r.Next = d.pairs(), d.uint64("count"), d.view("next", KeyMax)
+		if extra > 0 {
+			extra--
+			r.Lease = d.instanceOrNone("lease")
+		}
 	}
 	d.skip(extra)
 	return r

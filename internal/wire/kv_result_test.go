@@ -24,6 +24,8 @@ var resultCodec = codec[Result]{
 		}, Count: 2, Next: []byte("c")}},
 		{"count", Result{Status: OpOK, Count: 300}},
 		{"nothing yet", Result{Status: OpOK, Next: []byte("a")}},
+		{"leased", Result{Status: OpOK, Found: true, Value: []byte("v"), Version: 3, Lease: id(2, 300)}},
+		{"no lease", Result{Status: OpLeaseGone, Found: true, Version: 3}},
 		{"transaction on a range", Result{Status: OpOK, Succeeded: true, Results: []Result{{Status: OpOK, Count: 1}}}},
 	},
 	generate: func(t *rapid.T) Result {
@@ -33,6 +35,9 @@ var resultCodec = codec[Result]{
 	},
 	encode: func(dst []byte, r Result) []byte { return AppendResult(dst, &r) },
 	decode: DecodeResult,
+	optional: func(r Result) bool {
+		return r.Lease.IsZero() && (len(r.Pairs) > 0 || r.Count > 0 || r.Next != nil)
+	},
 }
 
 func drawResult(t *rapid.T) Result {
@@ -43,6 +48,7 @@ func drawResult(t *rapid.T) Result {
 	if rapid.Bool().Draw(t, "ranged") {
 		r.Pairs, r.Count, r.Next = drawList(t, 4, drawPair), drawNumber(t, 0, math.MaxUint64), drawBytes(t)
 	}
+	r.Lease = drawSession(t)
 	return r
 }
 

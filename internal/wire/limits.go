@@ -29,7 +29,15 @@ const (
 	MembersMax  = 256  // members told to a client
 	TokenMax    = 1024 // bytes of a token
 
+	WatchTokenMax  = 12 << 10  // bytes of a token of a watch
+	WatchEventsMax = 512       // events in one answer to a watch
+	WatchBytesMax  = 384 << 10 // bytes of keys and values in one answer to a watch, unless a single event has more
+
 	SessionWindow = 1024 // numbers from its floor on that a session takes
+
+	LeaseKeysMax  = 512       // keys attached to one lease
+	LeaseBytesMax = 64 << 10  // bytes of their names
+	LeaseTTLMax   = 86400_000 // milliseconds that count of the time to live of a session: a day
 )
 
 // ErrTooLarge is wrapped by errors about commands that fit in no frame.

@@ -22,7 +22,19 @@ const (
 	SessionExpire
 	// SessionClose ends the session.
 	SessionClose
+	// SessionInspect tells which keys are attached to the session, and takes those off its books that are not any more.
+	SessionInspect
+
+	sessionLast = SessionInspect
 )
+
+// Format is the level from which on an operation of this kind may be proposed.
+func (k SessionKind) Format() uint32 {
+	if k == SessionInspect {
+		return FormatLeases
+	}
+	return FormatMin
+}
 
 // SessionOp is an operation on a session.
 type SessionOp struct {
@@ -37,6 +49,9 @@ type Session struct {
 	Floor   uint64 // requests with numbers below it have no record any more
 	Version uint64 // how often the client told that it lives
 	TTL     uint64 // milliseconds
+	// Of a session that is a lease: how many keys are on its books, and how many bytes their names have.
+	Keys     uint64
+	KeyBytes uint64
 }
 
 // SessionResult is the answer to an operation on a session.
@@ -47,6 +62,7 @@ type SessionResult struct {
 	Outcome Outcome           // with SessionSettle, if the number is not out of the session's bounds: for ever
 	Result  []byte            // where Outcome is OutcomeApplied
 	Missing []uint64          // with SessionCheckpoint: the numbers that it covers and that were never applied
+	Keys    []string          // with SessionInspect: those attached to it, ascending
 }
 
 // AppendSessionOp appends [kind, number, ttl, version].
@@ -65,38 +81,69 @@ func DecodeSessionOp(body []byte) (SessionOp, error) {
 	return decode("SessionOp", body, func(d *decoder) SessionOp {
 		d.exactly("array", 4)
 		return SessionOp{
-			Kind:   SessionKind(d.uint("kind", uint64(SessionOpen), uint64(SessionClose))),
+			Kind:   SessionKind(d.uint("kind", uint64(SessionOpen), uint64(sessionLast))),
 			Number: d.uint64("number"), TTL: d.uint64("ttl"), Version: d.uint64("version"),
 		}
 	})
 }
 
-// AppendSession appends [floor, version, ttl].
+// AppendSession appends [floor, version, ttl], and behind it keys and their bytes where there are any.
 func AppendSession(dst []byte, s *Session) []byte {
 	e := appendTo(dst)
-	e.session(s)
+	if s.Keys == 0 {
+		e.session(s)
+		return e.done()
+	}
+	e.array(leaseFields)
+	e.uint(s.Floor)
+	e.uint(s.Version)
+	e.uint(s.TTL)
+	e.uint(s.Keys)
+	e.uint(s.KeyBytes)
 	return e.done()
 }
 
-// DecodeSession reads what AppendSession wrote.
-func DecodeSession(body []byte) (Session, error) { return decode("Session", body, (*decoder).session) }
+const (
+	sessionFields = 3
+	leaseFields   = 5
 
+	sessionResultFields = 6
+)
+
+// DecodeSession reads what AppendSession wrote.
+func DecodeSession(body []byte) (Session, error) {
+	return decode("Session", body, func(d *decoder) Session {
+		n := d.array("session", 1, leaseFields)
+		s := Session{Floor: d.uint64("floor"), Version: d.uint64("version"), TTL: d.uint64("ttl")}
+		switch n {
+		case sessionFields:
+		case leaseFields:
+			s.Keys, s.KeyBytes = d.uint("keys", 1, LeaseKeysMax), d.uint("key bytes", 1, LeaseBytesMax)
+		default:
+			d.fail("session", "%d fields instead of %d or %d", n, sessionFields, leaseFields)
+		}
+		return s
+	})
+}
+
+// session writes what clients are told of a session.
 func (e *encoder) session(s *Session) {
-	e.array(3)
+	e.array(sessionFields)
 	e.uint(s.Floor)
 	e.uint(s.Version)
 	e.uint(s.TTL)
 }
 
 func (d *decoder) session() Session {
-	d.exactly("session", 3)
+	d.exactly("session", sessionFields)
 	return Session{Floor: d.uint64("floor"), Version: d.uint64("version"), TTL: d.uint64("ttl")}
 }
 
-// AppendSessionResult appends [gone, id or nil, session, outcome, result, [missing...]].
+// AppendSessionResult appends [gone, id or nil, session, outcome, result, [missing...]], and [key...] behind it where
+// there are keys. How many the session has on its books is not written.
 func AppendSessionResult(dst []byte, r *SessionResult) []byte {
 	e := appendTo(dst)
-	e.array(6)
+	e.array(sessionResultFields + min(1, len(r.Keys)))
 	e.bool(r.Gone)
 	e.instance(r.ID)
 	e.session(&r.Session)
@@ -106,13 +153,19 @@ func AppendSessionResult(dst []byte, r *SessionResult) []byte {
 	for _, n := range r.Missing {
 		e.uint(n)
 	}
+	if len(r.Keys) > 0 {
+		e.array(len(r.Keys))
+		for _, key := range r.Keys {
+			e.blob(key)
+		}
+	}
 	return e.done()
 }
 
 // DecodeSessionResult reads what AppendSessionResult wrote.
 func DecodeSessionResult(body []byte) (SessionResult, error) {
 	return decode("SessionResult", body, func(d *decoder) SessionResult {
-		d.exactly("array", 6)
+		n := d.array("array", 1, sessionResultFields+1)
 		r := SessionResult{
 			Gone: d.bool("gone"), ID: d.instanceOrNone("id"), Session: d.session(),
 			Outcome: Outcome(d.uint("outcome", 0, uint64(OutcomeUnknown))), Result: d.bytes("result", ClientFrameMax),
@@ -123,8 +176,27 @@ func DecodeSessionResult(body []byte) (SessionResult, error) {
 				r.Missing = append(r.Missing, d.uint64("missing"))
 			}
 		}
+		switch n {
+		case sessionResultFields:
+		case sessionResultFields + 1:
+			r.Keys = d.keys("keys")
+		default:
+			d.fail("array", "%d fields instead of %d or one more", n, sessionResultFields)
+		}
 		return r
 	})
+}
+
+func (d *decoder) keys(field string) []string {
+	n := d.array(field, 1, LeaseKeysMax)
+	if n == 0 {
+		return nil
+	}
+	keys := make([]string, 0, n)
+	for i := 0; i < n && d.ok(); i++ {
+		keys = append(keys, d.text(field, KeyMax))
+	}
+	return keys
 }
 
 // SessionRecord is what is kept of a request of a session.

@@ -13,16 +13,26 @@ func drawKept(t *rapid.T) Session {
 	return Session{Floor: drawAny(t), Version: drawAny(t), TTL: drawAny(t)}
 }
 
+// drawSaved is a session as it is saved: it may be a lease.
+func drawSaved(t *rapid.T) Session {
+	s := drawKept(t)
+	if rapid.Bool().Draw(t, "leased") {
+		s.Keys, s.KeyBytes = drawNumber(t, 1, LeaseKeysMax), drawNumber(t, 1, LeaseBytesMax)
+	}
+	return s
+}
+
 var sessionOpCodec = codec[SessionOp]{
 	name: "session_op", fixed: true,
 	samples: []sample[SessionOp]{
 		{"open", SessionOp{Kind: SessionOpen, TTL: 30000}},
 		{"expire", SessionOp{Kind: SessionExpire, Version: 300}},
+		{"inspect", SessionOp{Kind: SessionInspect}},
 		{"checkpoint", SessionOp{Kind: SessionCheckpoint, Number: 70000}},
 	},
 	generate: func(t *rapid.T) SessionOp {
 		return SessionOp{
-			Kind:   SessionKind(rapid.IntRange(int(SessionOpen), int(SessionClose)).Draw(t, "kind")),
+			Kind:   SessionKind(rapid.IntRange(int(SessionOpen), int(sessionLast)).Draw(t, "kind")),
 			Number: drawAny(t), TTL: drawAny(t), Version: drawAny(t),
 		}
 	},
@@ -30,9 +40,12 @@ var sessionOpCodec = codec[SessionOp]{
 }
 
 var sessionCodec = codec[Session]{
-	name: "session", fixed: true, generate: drawKept,
-	samples: []sample[Session]{{"some", Session{Floor: 70, Version: 3, TTL: 30000}}},
-	encode:  func(dst []byte, s Session) []byte { return AppendSession(dst, &s) }, decode: DecodeSession,
+	name: "session", fixed: true, generate: drawSaved,
+	samples: []sample[Session]{
+		{"some", Session{Floor: 70, Version: 3, TTL: 30000}},
+		{"lease", Session{Floor: 1, Version: 3, TTL: 30000, Keys: 2, KeyBytes: 300}},
+	},
+	encode: func(dst []byte, s Session) []byte { return AppendSession(dst, &s) }, decode: DecodeSession,
 }
 
 var sessionResultCodec = codec[SessionResult]{
@@ -41,6 +54,7 @@ var sessionResultCodec = codec[SessionResult]{
 		{"gone", SessionResult{Gone: true}},
 		{"opened", SessionResult{ID: id(2, 300), Session: Session{Floor: 1, TTL: 30000}}},
 		{"settled", SessionResult{Session: Session{Floor: 1}, Outcome: OutcomeApplied, Result: []byte("x")}},
+		{"inspected", SessionResult{Session: Session{Floor: 1}, Keys: []string{"a", "\xff"}}},
 		{"covered", SessionResult{Session: Session{Floor: 9}, Missing: []uint64{3, 400}}},
 	},
 	generate: func(t *rapid.T) SessionResult {
@@ -48,6 +62,7 @@ var sessionResultCodec = codec[SessionResult]{
 			Gone: rapid.Bool().Draw(t, "gone"), ID: drawSession(t), Session: drawKept(t),
 			Outcome: Outcome(rapid.IntRange(0, int(OutcomeUnknown)).Draw(t, "outcome")), Result: drawBytes(t),
 			Missing: drawList(t, 9, drawAny),
+			Keys:    drawList(t, 9, func(t *rapid.T) string { return string(drawBytes(t)) }),
 		}
 	},
 	encode: func(dst []byte, r SessionResult) []byte { return AppendSessionResult(dst, &r) }, decode: DecodeSessionResult,
