@@ -89,7 +89,7 @@ func showHot(o *Options, results []Result) Report {
 	columns := []columnOf{
 		{"answers/s", throughput, "%.0f"}, {"chosen p50", commitP50, "%.1f"}, {"p99", commitP99, "%.1f"},
 		{"answered p50", execP50, "%.1f"}, {"p99", execP99, "%.1f"}, {"p99.9", execP999, "%.1f"}, {"max", execMax, "%.1f"},
-		{"fast %", fastShare, "%.1f"}, {"component mean", component, "%.1f"}, {"component max", largest, "%.0f"},
+		{"fast %", fastShare, "%.1f"}, {"component", component, "%.1f"}, {"largest", largest, "%.0f"},
 		{"unanswered", unanswered, "%.0f"}, {"msgs/cmd", messages, "%.1f"},
 	}
 	for _, n := range o.Replicas {
