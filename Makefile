@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim schedules coverage mutants explore fuzz process robustness life bench demo experiments cluster soak endurance once locks clean
+.PHONY: help build check test race golden sim baselines schedules coverage mutants explore fuzz process robustness life bench demo experiments experiments-real cluster soak endurance once locks clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ golden: ## rewrite golden files, the answers of scripts and docs/configuration.m
 sim: ## simulated clusters: SEED= replays one seed with its trace, RUNS= tries that many
 	$(GO) test -count=1 -timeout 0 -v -run 'TestSeeds$$' ./internal/sim -args \
 		$(if $(SEED),-seed=$(SEED) -trace) $(if $(RUNS)$(SEED),-runs=$(or $(RUNS),1))
+
+baselines: ## the protocols that the experiments compare with, on simulated clusters: SEED= and RUNS= likewise, for each
+	$(GO) test -count=1 -timeout 0 -v -run 'TestBaselines$$' ./internal/sim -args \
+		$(if $(SEED),-baseline=$(SEED)) $(if $(RUNS),-baselines=$(RUNS))
 
 schedules: ## random schedules of the bare core: SEED= and RUNS= likewise, for each size of cluster
 	$(GO) test -count=1 -timeout 0 -v -run TestRandomSchedules ./epaxos -args \
@@ -75,6 +79,14 @@ experiments: build ## EPaxos beside the Paxos family, in virtual time, twice: OU
 	for name in family conflict-rate; do for file in results.csv results.json report.html; do \
 		cmp $(or $(OUT),bin/experiments)/first/$$name/$$file \
 			$(or $(OUT),bin/experiments)/second/$$name/$$file || exit 1; done; done
+
+experiments-real: build ## the same points in virtual time and on real replicas, some 25 minutes: OUT= likewise
+	for n in 3 5; do for mode in sim real; do \
+		bin/epaxos experiment conflict-rate --mode $$mode --replicas $$n --load open:10 --conflicts 0,2,10,25,50,100 \
+			--protocols epaxos,basicpaxos,multipaxos,flexiblepaxos,fastpaxos --warmup 2s --duration 10s \
+			--out $(or $(OUT),bin/experiments)/real/conflict-rate-$$n-$$mode || exit 1; \
+		bin/epaxos experiment family --mode $$mode --replicas $$n --protocols epaxos,basicpaxos,multipaxos,flexiblepaxos,fastpaxos \
+			--warmup 2s --duration 10s --out $(or $(OUT),bin/experiments)/real/family-$$n-$$mode || exit 1; done; done
 
 cluster: build ## three replicas in one process, until interrupted, after a second of load
 	bin/epaxos demo --replicas 3 --rtt none --duration 1s --keep

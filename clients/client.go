@@ -282,8 +282,14 @@ func (c *Client) place(f *Future) {
 		f.fail(CodeClosed, "the client was closed", ErrClosed)
 		return
 	}
+	s := c.pick(f, time.Now())
+	if s == nil && f.hopeless {
+		c.mu.Unlock()
+		c.endCutRead(f)
+		return
+	}
 	waits := false
-	if s := c.pick(f, time.Now()); s == nil || !s.enqueue(f) {
+	if s == nil || !s.enqueue(f) {
 		c.waiting = append(c.waiting, f)
 		waits = f.polls()
 	}
@@ -298,6 +304,8 @@ func (c *Client) pick(f *Future, now time.Time) *session {
 	switch {
 	case f.request.Replica != 0:
 		return c.session(f.request.Replica)
+	case !f.request.Cut.IsZero():
+		return c.session(c.selector.untried(f.without, f.avoid, now))
 	case f.request.Consistency == Stale:
 		if nearest := c.selector.nearest(f.avoid, now); nearest != 0 {
 			return c.session(nearest)
@@ -342,6 +350,10 @@ func (c *Client) answered(f *Future, response *wire.ClientResponse) {
 	err := &Error{
 		Code: Code(response.Code), Outcome: Outcome(response.Outcome), Retryable: response.Retry,
 		Replica: response.Replica, Request: f.RequestID(), Detail: response.Detail,
+	}
+	if err.Code == CodeCutGone && f.request.ReadOnly {
+		c.tryOtherCut(f, err)
+		return
 	}
 	switch {
 	case f.request.ReadOnly, f.kind == wire.RequestSession: // watches are ReadOnly

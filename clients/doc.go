@@ -68,6 +68,11 @@
 // that was answered before then is shown. A replica finds that out as long as it is asked for stale reads, so the first
 // answer cannot tell; a learner never can.
 //
+// A Cut shows one moment: Client.Cut names it, all replicas keep its state for a while, and reads at it show the same
+// wherever and however often they are made, in pages too, in any process that has its id. They wait for nobody
+// and nobody waits for them. What was answered before the cut was asked for is in it, and nothing that was asked for
+// after it was answered. When no replica has it any more, they fail with ErrCutGone.
+//
 // None of them reads what is not decided, or will be undone.
 //
 // # The nearest replica
@@ -103,5 +108,5 @@
 //
 // # What is absent
 //
-// Reads of many keys at one moment of the past (snapshots).
+// Metrics of its own: see WithObserver.
 package clients

@@ -28,6 +28,8 @@ const (
 	CodeSessionWindow  = Code(wire.CodeSessionWindow)  // the number is too far from the last checkpoint
 	CodeSettled        = Code(wire.CodeSettled)        // somebody asked for the outcome before it was executed
 
+	CodeCutGone = Code(wire.CodeCutGone) // no replica holds the state at the cut
+
 	CodeCanceled Code = 128 // the caller's context was cancelled
 	CodeClosed   Code = 129 // the client was closed
 	CodeProtocol Code = 130 // the answer cannot be understood
@@ -54,6 +56,8 @@ func (c Code) String() string {
 		return "beyond the window of the session"
 	case CodeSettled:
 		return "settled as not applied"
+	case CodeCutGone:
+		return "cut gone"
 	case CodeCanceled:
 		return "cancelled"
 	case CodeClosed:
@@ -118,7 +122,9 @@ var (
 	ErrSessionExpired = errors.New("session expired")
 	// ErrOutcomeForgotten: nobody can tell any more what became of a request, since its session has gone on.
 	ErrOutcomeForgotten = errors.New("outcome forgotten")
-	ErrWrongType        = errors.New("the value is not a decimal number")
+	// ErrCutGone: no replica that could be asked holds the state at a cut any more.
+	ErrCutGone   = errors.New("cut gone")
+	ErrWrongType = errors.New("the value is not a decimal number")
 )
 
 // Error tells the code, the outcome, the replica and the detail, in this order.
@@ -159,6 +165,8 @@ func (e *Error) Is(target error) bool {
 		return e.Code == CodeSessionGone
 	case ErrOutcomeForgotten:
 		return e.Code == CodeSessionCovered
+	case ErrCutGone:
+		return e.Code == CodeCutGone
 	case context.DeadlineExceeded:
 		return e.Code == CodeTimeout
 	default:

@@ -22,6 +22,8 @@ type Request struct {
 	Consistency Consistency
 	// Token, with Session, is what the read has to show beside what the client has seen.
 	Token Token
+	// Cut, if not zero, is where a request that only reads is served, whatever Consistency says; see Client.Cut.
+	Cut CutID
 	// ID, if not zero, names a request that may change the state in a session that the caller looks after, see
 	// Client.OpenSession. It must name no other request ever. Otherwise the client's own session names it.
 	ID RequestID
@@ -80,6 +82,8 @@ type Future struct {
 	attempts  int
 	avoid     epaxos.ReplicaID
 	notBefore time.Time
+	without   []epaxos.ReplicaID    // replicas that do not hold the cut at which it reads
+	hopeless  bool                  // and no other was connected when the last of them said so
 	refusal   atomic.Pointer[Error] // the last, by a replica that did nothing
 }
 
@@ -170,7 +174,7 @@ func (f *Future) start() {
 		f.batch.held = append(f.batch.held, f)
 		return
 	}
-	chosen := f.request.Replica != 0 || f.request.Consistency == Stale
+	chosen := f.request.Replica != 0 || f.request.Consistency == Stale || !f.request.Cut.IsZero()
 	if s := c.current.Load(); chosen || s == nil || !s.enqueue(f) {
 		c.place(f)
 	}
@@ -297,7 +301,7 @@ func (f *Future) failure(state uint32, code Code, detail string, causes []error)
 			err.causes = append(err.causes, failed)
 		}
 	}
-	err.Retryable = err.Outcome == NotApplied && code != CodeInvalid && code != CodeClosed
+	err.Retryable = err.Outcome == NotApplied && code != CodeInvalid && code != CodeClosed && code != CodeCutGone
 	if refusal := f.refusal.Load(); refusal != nil {
 		err.Detail += fmt.Sprintf(" (replica %d refused before: %s: %s)", refusal.Replica, refusal.Code, refusal.Detail)
 		err.causes = append(err.causes, refusal)

@@ -113,6 +113,7 @@ type Txn struct {
 	client *Client
 	ctx    context.Context
 	op     wire.Op
+	cut    *Cut // where it reads; nil is the newest state
 }
 
 // Txn begins a transaction. Nothing is sent before Commit. It may have 128 conditions, and 128 operations in
@@ -156,7 +157,11 @@ type TxnResult struct {
 // Commit sends the transaction and waits for its result. A transaction that only reads is retried
 // like Get.
 func (t *Txn) Commit() (TxnResult, error) {
-	result, reply, err := t.client.execute(t.ctx, &t.op, t.readOnly())
+	var options []ReadOption
+	if t.cut != nil {
+		options = append(options, t.cut)
+	}
+	result, reply, err := t.client.execute(t.ctx, &t.op, t.cut != nil || t.readOnly(), options...)
 	if err != nil {
 		return TxnResult{}, err
 	}
@@ -182,7 +187,8 @@ func (t *Txn) Commit() (TxnResult, error) {
 }
 
 // Payload is the transaction in the form that Client.Start takes, for who sends it under a name of its own or does not
-// wait for it. Its answer is a wire form of the result that only Commit reads.
+// wait for it, or to find out what it touches (execution.KV.Footprint). Its answer is a wire form of the result that
+// only Commit reads.
 func (t *Txn) Payload() []byte { return wire.AppendOp(nil, &t.op) }
 
 func (t *Txn) readOnly() bool {

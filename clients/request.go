@@ -93,7 +93,7 @@ const (
 	Stale = Consistency(wire.Stale)
 )
 
-// ReadOption changes what a read may show: a Consistency, or a Token; or where it is read.
+// ReadOption changes what a read may show: a Consistency, a Token, or a Cut; or where it is read.
 type ReadOption interface {
 	RangeOption
 	read(request *Request)
@@ -125,7 +125,7 @@ type like Request
 func (l like) rangeOption(_ *wire.Op, request *Request) { l.read(request) }
 
 func (l like) read(request *Request) {
-	request.Consistency, request.Token, request.Replica = l.Consistency, l.Token, l.Replica
+	request.Consistency, request.Token, request.Replica, request.Cut = l.Consistency, l.Token, l.Replica, l.Cut
 }
 
 // Token names what a client has seen. Handed to another client, also in another process, its session reads show all

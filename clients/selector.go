@@ -248,6 +248,24 @@ func (s *selector) nearest(avoid epaxos.ReplicaID, now time.Time) epaxos.Replica
 	return best.replica
 }
 
+// untried returns the best voter that is none of some, and not avoid unless it is the only one; or 0.
+func (s *selector) untried(tried []epaxos.ReplicaID, avoid epaxos.ReplicaID, now time.Time) epaxos.ReplicaID {
+	var best *standing
+	for i := range s.standings {
+		st := &s.standings[i]
+		if st.learner || slices.Contains(tried, st.replica) {
+			continue
+		}
+		if best == nil || best.replica == avoid || st.replica != avoid && s.less(st, best, now) {
+			best = st
+		}
+	}
+	if best == nil {
+		return 0
+	}
+	return best.replica
+}
+
 func (s *selector) moveTo(replica epaxos.ReplicaID) {
 	if s.current == replica {
 		return

@@ -217,6 +217,10 @@ func (f *Future) address(request *wire.ClientRequest) {
 	if f.kind != wire.RequestRead && f.kind != wire.RequestWatch {
 		return
 	}
+	if !f.request.Cut.IsZero() {
+		request.Consistency, request.Token = wire.CutConsistency, wire.AppendInstanceID(nil, f.request.Cut)
+		return
+	}
 	request.Consistency = wire.Consistency(cmp.Or(f.request.Consistency, Linearizable))
 	if f.request.Consistency == Session {
 		token := f.client.Token()

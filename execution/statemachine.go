@@ -6,7 +6,8 @@ import "github.com/264bc8cf/epaxos/epaxos"
 // every replica, interfering ones in the same order everywhere.
 //
 // Threads: Footprint may be called by many goroutines at once and must be pure. Apply is called by
-// one goroutine at a time.
+// one goroutine at a time, but for requests that only read at a cut: those may be carried out beside it,
+// several at once, each with a view of its own.
 //
 // Determinism: Apply must compute result and writes from view and payload alone: no clock, no
 // randomness, no map order, no memory of its own. A request that cannot be carried out (a failed

@@ -14,6 +14,7 @@ import (
 	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
+	"github.com/264bc8cf/epaxos/storage"
 )
 
 // PayloadBytesMax bounds one request.
@@ -38,7 +39,8 @@ type Reply struct {
 	verdict execution.Verdict
 	token   []byte
 	age     uint64
-	cut     uint64 // of a barrier: the group whose state is pinned, for whom the reply is to give back
+	cut     uint64       // of a barrier: the group whose state is pinned, for whom the reply is to give back
+	past    storage.Past // of a read of a cut, for whom the reply is to close
 }
 
 var (
@@ -183,6 +185,9 @@ func (c *calls) answer(answers []node.Answer, unpin func(group uint64)) {
 		if a.Cut != 0 && (one == nil || !one.takesCut) {
 			unpin(a.Cut)
 		}
+		if a.Past != nil && one == nil {
+			a.Past.Close()
+		}
 		if one == nil {
 			continue
 		}
@@ -196,6 +201,9 @@ func (c *calls) answer(answers []node.Answer, unpin func(group uint64)) {
 			continue
 		case a.Unknown:
 			one.done(Reply{Outcome: Unknown}, errMissed)
+			continue
+		case a.Past != nil || a.Gone != nil:
+			one.done(Reply{Outcome: NotApplied, past: a.Past}, a.Gone)
 			continue
 		}
 		if token == nil && a.Token.Epoch != 0 {
@@ -263,6 +271,8 @@ func (p proposer) Propose(request gateway.Request, done func(gateway.Answer)) {
 		p.s.submitRead(&request, answered)
 	case wire.RequestWatch:
 		p.s.submitWatch(&request, answered)
+	case wire.RequestRelease:
+		p.s.releaseCut(request.Payload, answered)
 	default:
 		if err := checkNumber(&r); err != nil {
 			answered(Reply{Outcome: NotApplied}, err)
@@ -287,11 +297,15 @@ func answerOf(reply Reply, err error) gateway.Answer {
 		answer.Code = wire.CodeInvalid
 	case reply.verdict != execution.Executed:
 		answer.Code = verdictCode(reply.verdict)
+	case errors.Is(err, node.ErrCutGone):
+		answer.Code = wire.CodeCutGone
 	case errors.Is(err, epaxos.ErrOverloaded), errors.Is(err, node.ErrReads), errors.Is(err, node.ErrSessions),
-		errors.Is(err, node.ErrPolls), errors.Is(err, errBusyLease):
+		errors.Is(err, node.ErrPolls), errors.Is(err, errBusyLease), errors.Is(err, node.ErrCuts):
 		answer.Code, answer.Retry = wire.CodeOverloaded, true
 	case errors.Is(err, ErrDeadline):
 		answer.Code = wire.CodeTimeout
+	case errors.Is(err, node.ErrCutAwaited):
+		answer.Code, answer.Retry = wire.CodeTimeout, true
 	case errors.Is(err, node.ErrProbation), errors.Is(err, node.ErrNoRoom), errors.Is(err, node.ErrNotVoter),
 		errors.Is(err, node.ErrBehind), errors.Is(err, errVoid), errors.Is(err, errDraining),
 		errors.Is(err, errWatchVoid):

@@ -27,8 +27,12 @@ func (s *Server) submitRead(r *gateway.Request, done func(Reply, error)) {
 		})
 		return
 	}
-	if read.Consistency == node.Stale {
+	switch read.Consistency {
+	case node.Stale:
 		done = s.aged(done)
+	case node.AtCut:
+		done = s.atCut(read, done)
+	default:
 	}
 	read.Proposal = s.calls.next()
 	if !s.inbox.call(&call{id: read.Proposal, read: read, deadline: r.Deadline, done: done}) {
@@ -58,6 +62,12 @@ func (s *Server) readOf(r *gateway.Request) (*node.Read, error) {
 		read.Consistency, read.Token = node.Session, node.Token{Epoch: token.Epoch, Deps: token.Deps}
 	case wire.Stale:
 		read.Consistency = node.Stale
+	case wire.CutConsistency:
+		cut, err := wire.DecodeInstanceID(r.Token)
+		if err != nil || cut.IsZero() {
+			return nil, errors.New("it is to be read at a cut, and names none")
+		}
+		read.Consistency, read.Cut = node.AtCut, cut
 	default:
 		return nil, fmt.Errorf("this replica knows no consistency %d: upgrade it", r.Consistency)
 	}

@@ -37,11 +37,12 @@ type Server struct {
 	fresh   freshness // owned by the goroutine of run
 	out     outbox
 
-	snapshots snapshots
-	followed  followed      // owned by the goroutine of run
-	disowned  disownings    // by members
-	alone     time.Duration // since when this replica, disowned, makes no quorum; owned by the goroutine of run
-	draining  atomic.Bool   // by Drain
+	snapshots  snapshots
+	cutReaders chan struct{}
+	followed   followed      // owned by the goroutine of run
+	disowned   disownings    // by members
+	alone      time.Duration // since when this replica, disowned, makes no quorum; owned by the goroutine of run
+	draining   atomic.Bool   // by Drain
 
 	fault    error                         // found outside of the run goroutine, which owns this
 	lagging  map[epaxos.ReplicaID]*lagging // likewise
@@ -85,7 +86,8 @@ func Open(config Config, machine execution.StateMachine) (*Server, error) {
 	s := &Server{
 		config: config, machine: machine,
 		log: config.Logger.With("replica", config.Replica), started: time.Now(),
-		inbox: newInbox(), stop: make(chan stopMode, 1), done: make(chan struct{}),
+		inbox: newInbox(), cutReaders: make(chan struct{}, cutReaders),
+		stop: make(chan stopMode, 1), done: make(chan struct{}),
 	}
 	s.calls.init()
 	if s.config.Trace == nil && s.log.Enabled(context.Background(), slog.LevelDebug) {

@@ -48,6 +48,7 @@ type Status struct {
 	HeldMS      int64            `json:"held_progress_ms"` // since it last told of progress
 	Lags        []LagStatus      `json:"lags,omitempty"`   // of the other voters
 	Transfer    TransferStatus   `json:"transfer"`
+	Cuts        []CutStatus      `json:"cuts,omitempty"`   // whose state is kept for reads
 	EpochHeld   bool             `json:"epoch_held"`       // the state with which the epoch began is kept,
 	EpochBytes  uint64           `json:"epoch_held_bytes"` // and what was saved since, which is not given back
 	Scrubs      uint64           `json:"scrubs"`           // finished since the start
@@ -55,6 +56,13 @@ type Status struct {
 	DiskBytes   uint64           `json:"disk_bytes"`
 	DiskFree    uint64           `json:"disk_free"`
 	Peers       []PeerStatus     `json:"peers"`
+}
+
+// CutStatus is a cut that can be read at a replica.
+type CutStatus struct {
+	ID    string `json:"id"`
+	Left  int64  `json:"left_ms"` // until its time is up
+	Bytes uint64 `json:"bytes"`   // saved since, which is not given back meanwhile
 }
 
 // LagStatus is how far a voter is behind this replica.
@@ -143,6 +151,11 @@ func (s *Server) publishStatus() {
 	for _, lag := range n.Watermarks.Lags {
 		status.Lags = append(status.Lags, LagStatus{
 			Replica: lag.Replica, Instances: lag.Instances, ProgressMS: lag.For.Milliseconds(),
+		})
+	}
+	for _, cut := range n.Cuts {
+		status.Cuts = append(status.Cuts, CutStatus{
+			ID: cut.ID.String(), Left: cut.Left.Milliseconds(), Bytes: cut.Bytes,
 		})
 	}
 	status.EpochHeld, status.EpochBytes = usage.Held != 0, usage.HeldBytes

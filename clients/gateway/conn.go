@@ -198,7 +198,7 @@ func (c *conn) read(frames *wire.FrameReader) error {
 func (c *conn) handle(r *wire.ClientRequest) error {
 	switch r.Kind {
 	case wire.RequestCommand, wire.RequestControl, wire.RequestSnapshot, wire.RequestSession, wire.RequestRead,
-		wire.RequestWatch:
+		wire.RequestWatch, wire.RequestRelease:
 		return c.command(r)
 	case wire.RequestStatus:
 		c.reply(r.ID, c.status())

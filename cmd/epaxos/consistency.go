@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/264bc8cf/epaxos/clients"
 )
@@ -14,12 +15,15 @@ type reading struct {
 	consistency string
 	token       string
 	replica     uint32
+	cut         string
+	flags       *pflag.FlagSet
 }
 
 const readingHelp = `
 
 --consistency says what may be seen: linearizable, everything that was answered anywhere before; session, everything
-that --token names, as an earlier command told it with -o json; stale, what the nearest replica has, with its age.`
+that --token names, as an earlier command told it with -o json; stale, what the nearest replica has, with its age.
+--cut shows the state at a cut instead, see epaxos cut.`
 
 var consistencies = map[string]clients.Consistency{
 	"linearizable": clients.Linearizable, "session": clients.Session, "stale": clients.Stale,
@@ -27,9 +31,12 @@ var consistencies = map[string]clients.Consistency{
 
 func (r *reading) add(cmd *cobra.Command) {
 	cmd.Long += readingHelp
-	cmd.Flags().StringVar(&r.consistency, "consistency", "linearizable", "linearizable, session or stale")
-	cmd.Flags().StringVar(&r.token, "token", "", "what a session read has to show")
-	cmd.Flags().Uint32Var(&r.replica, "replica", 0, "read at this replica and no other")
+	cmd.Flags().StringVar(&r.consistency, "consistency", "linearizable",
+		"`what` may be seen: linearizable, session or stale")
+	cmd.Flags().StringVar(&r.token, "token", "", "`token` of what a session read has to show")
+	cmd.Flags().Uint32Var(&r.replica, "replica", 0, "`id` of the replica to read at, and no other")
+	cmd.Flags().StringVar(&r.cut, "cut", "", "`id` of a cut to read at, as epaxos cut create told it")
+	r.flags = cmd.Flags()
 }
 
 // options are what the flags come to.
@@ -49,6 +56,16 @@ func (r *reading) options() ([]clients.ReadOption, error) {
 		}
 		options = append(options, token)
 	}
+	if r.cut != "" {
+		cut, err := clients.ParseCutID(r.cut)
+		if err != nil {
+			return nil, usage("--cut: %v", err)
+		}
+		if r.flags.Changed("consistency") || r.token != "" {
+			return nil, usage("--cut: a cut shows one moment, whatever --consistency and --token say: leave them out")
+		}
+		options = append(options, clients.AtCut(cut))
+	}
 	if r.replica != 0 {
 		options = append(options, clients.At(clients.ReplicaID(r.replica)))
 	}
@@ -57,7 +74,7 @@ func (r *reading) options() ([]clients.ReadOption, error) {
 
 // path is how a read without a command was served.
 func (r *reading) path() string {
-	if r.consistency == "linearizable" {
+	if r.consistency == "linearizable" && r.cut == "" {
 		return "quorum"
 	}
 	return "local"

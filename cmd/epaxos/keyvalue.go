@@ -21,8 +21,8 @@ type operation struct {
 	run   func(ctx context.Context, client *clients.Client, args []string) error
 }
 
-func newOperation(sh *shell, cmd *cobra.Command, forms ...string) *operation {
-	o := &operation{connection: connection{sh: sh, forms: forms}, cmd: cmd}
+func newOperation(sh *shell, cmd *cobra.Command) *operation {
+	o := &operation{connection: connection{sh: sh, forms: []string{formTable, formJSON, formRaw}}, cmd: cmd}
 	cmd.GroupID = groupData
 	cmd.Long += clientHelp
 	o.addFlags(cmd, timeoutDefault)
@@ -50,8 +50,10 @@ func getCommand(sh *shell) *cobra.Command {
 		Short: "Read a key",
 		Long: "Reads a key. Values that are not plain text are quoted as in Go; with -o raw the bytes\n" +
 			"of the value are written as they are, and nothing else. Exits with 1 if there is no such key.",
+		Example: "  epaxos get colour -o raw\n" +
+			"  epaxos get colour --consistency stale",
 		Args: cobra.ExactArgs(1),
-	}, formTable, formJSON, formRaw)
+	})
 	how.add(o.cmd)
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
 		options, err := how.options()
@@ -85,19 +87,28 @@ func (o *operation) raw(key string, result clients.Result) error {
 
 func putCommand(sh *shell) *cobra.Command {
 	var absent, previous bool
+	var lease leaseFlag
 	o := newOperation(sh, &cobra.Command{
 		Use:   "put KEY [VALUE]",
 		Short: "Write a key",
 		Long: "Writes a key. Without VALUE the value is what standard input holds, byte for byte. A value that begins\n" +
 			"with a dash follows after two: put KEY -- -VALUE. With --if-absent a key that exists stays as it is, is\n" +
 			"shown, and the code is 1.",
+		Example: "  epaxos put colour blue\n" +
+			"  epaxos put logo <logo.png\n" +
+			"  epaxos put owner ann --if-absent",
 		Args: cobra.RangeArgs(1, 2),
 	})
+	lease.add(o.cmd)
 	o.cmd.Flags().BoolVar(&absent, "if-absent", false, "only create the key")
 	o.cmd.Flags().BoolVar(&previous, "previous", false, "show the value that was there")
 	o.cmd.MarkFlagsMutuallyExclusive("if-absent", "previous")
 	value := o.takesValue()
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
+		options, err := lease.options()
+		if err != nil {
+			return err
+		}
 		put, op := client.Put, "put"
 		switch {
 		case absent:
@@ -105,7 +116,7 @@ func putCommand(sh *shell) *cobra.Command {
 		case previous:
 			put, op = client.Swap, "swap"
 		}
-		result, err := put(ctx, args[0], *value)
+		result, err := put(ctx, args[0], *value, options...)
 		if err != nil {
 			return err
 		}
@@ -123,7 +134,8 @@ func appendCommand(sh *shell) *cobra.Command {
 		Short: "Write behind what a key holds",
 		Long: "Writes behind the value of a key; a key that does not exist counts as empty. Without VALUE it writes what\n" +
 			"standard input holds, byte for byte.",
-		Args: cobra.RangeArgs(1, 2),
+		Example: "  date | epaxos append log",
+		Args:    cobra.RangeArgs(1, 2),
 	})
 	value := o.takesValue()
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
@@ -169,7 +181,8 @@ func incrementCommand(sh *shell) *cobra.Command {
 		Short:   "Add to a counter, and show the sum",
 		Long: "Adds to the decimal number that a key holds, modulo 2^64; an absent key counts as 0. Exits with 1 if the\n" +
 			"key holds no number. Where nobody needs the sum, add is quicker.",
-		Args: cobra.ExactArgs(1),
+		Example: "  TICKET=$(epaxos incr tickets -o raw)",
+		Args:    cobra.ExactArgs(1),
 	})
 	return o.count("incr", (*clients.Client).Increment)
 }
@@ -180,7 +193,8 @@ func addCommand(sh *shell) *cobra.Command {
 		Short: "Add to a counter",
 		Long: "Adds as incr does, and shows neither the sum nor the version. So those who add to one key do not wait for\n" +
 			"each other, wherever they are.",
-		Args: cobra.ExactArgs(1),
+		Example: "  epaxos add visits\n  epaxos add stock --by -3",
+		Args:    cobra.ExactArgs(1),
 	})
 	return o.count("add", (*clients.Client).Add)
 }
@@ -205,14 +219,18 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 	var expect string
 	var version uint64
 	var absent bool
+	var lease leaseFlag
 	o := newOperation(sh, &cobra.Command{
 		Use:   "cas KEY [VALUE] --expect OLD | --version N | --absent",
 		Short: "Write a key if it is as expected",
 		Long: "Writes a key if its value, or its version, is the one given, or if there is no such key; otherwise shows\n" +
 			"what is there, and exits with 1. Without VALUE the value is what standard input holds. The version of a\n" +
 			"key counts its changes and never repeats; comparing it makes a write safe to repeat after exit code 3.",
+		Example: "  epaxos cas colour green --expect blue\n" +
+			"  epaxos cas colour green --version 7",
 		Args: cobra.RangeArgs(1, 2),
 	})
+	lease.add(o.cmd)
 	flags := o.cmd.Flags()
 	flags.StringVar(&expect, "expect", "", "value that the key must have")
 	flags.Uint64Var(&version, "version", 0, "version that the key must have")
@@ -224,12 +242,15 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 		if flags.Changed("absent") && !absent {
 			return usage("--absent=false: need --expect, --version or --absent")
 		}
+		options, err := lease.options()
+		if err != nil {
+			return err
+		}
 		var result clients.Result
-		var err error
 		if flags.Changed("expect") {
-			result, err = client.CompareAndSet(ctx, args[0], []byte(expect), *value)
+			result, err = client.CompareAndSet(ctx, args[0], []byte(expect), *value, options...)
 		} else {
-			result, err = client.CompareVersionAndSet(ctx, args[0], version, *value)
+			result, err = client.CompareVersionAndSet(ctx, args[0], version, *value, options...)
 		}
 		if err != nil {
 			return err

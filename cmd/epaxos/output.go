@@ -38,6 +38,7 @@ type shown struct {
 	text
 	Omitted bool             `json:"omitted,omitempty"` // the value is too large to come with the others
 	Version uint64           `json:"version"`
+	Lease   string           `json:"lease,omitempty"` // of a get: the key goes with it
 	Pairs   []shownPair      `json:"pairs,omitempty"` // of a range
 	Count   *int             `json:"count,omitempty"`
 	Next    string           `json:"next,omitempty"` // where the range goes on
@@ -46,7 +47,8 @@ type shown struct {
 	AgeMS   *float64         `json:"age_ms,omitempty"` // of a stale read: it shows all that was answered before
 	Token   string           `json:"token,omitempty"`  // for session reads that are to show what this command has seen
 
-	path string // instead of fast or slow
+	path      string // instead of fast or slow
+	leaseGone bool
 }
 
 // shownPair is a key of a range, as JSON.
@@ -72,6 +74,10 @@ func shownOf(op, key string, r clients.Result) shown {
 		Op: op, Key: key, Succeeded: r.Succeeded, Found: r.Found, Omitted: r.Omitted, Version: r.Version,
 		Replica: r.Replica, Fast: r.Fast,
 	}
+	if !r.Lease.IsZero() {
+		s.Lease = r.Lease.String()
+	}
+	s.leaseGone = r.LeaseGone
 	if stepKinds[op].ranged {
 		s.Pairs, s.Count, s.Next = shownPairs(r.Page.Pairs), &r.Page.Count, r.Page.Next
 		return s
@@ -114,6 +120,8 @@ var missing = map[string]bool{"get": true, "del": true, "take": true}
 // outcome is one word on what became of an operation.
 func (s *shown) outcome() string {
 	switch {
+	case s.leaseGone:
+		return "lease gone"
 	case !s.Succeeded:
 		return "not as expected"
 	case missing[s.Op] && !s.Found:
@@ -126,8 +134,11 @@ func (c *connection) show(s shown) error {
 	if c.seen != nil {
 		s.Token = c.seen().String()
 	}
-	if c.output == formJSON {
+	switch c.output {
+	case formJSON:
 		return printJSON(c.sh.out, s)
+	case formRaw:
+		return c.showRaw(s.bytes())
 	}
 	t := newTable(c.sh.out, "KEY", "RESULT", "VALUE", "VERSION", "REPLICA", "PATH")
 	way := cmp.Or(s.path, path(s.Fast))
@@ -136,6 +147,14 @@ func (c *connection) show(s shown) error {
 	}
 	t.row(printable([]byte(s.Key)), s.outcome(), s.value(), s.Version, s.Replica, way)
 	return t.flush()
+}
+
+// showRaw writes bytes as they are.
+func (c *connection) showRaw(value []byte) error {
+	if _, err := c.sh.out.Write(value); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
 }
 
 func path(fast bool) string { return keyword(fast, "fast", "slow") }

@@ -13,7 +13,8 @@ import (
 
 const rangeHelp = `Shows keys in the order of their bytes, linearizably: those with a prefix, those from FROM on and
 before TO, or all. What one answer holds is bounded; where there is more the last line says where to go on,
-and with --all that happens by itself. Then each page is a moment of its own.`
+and with --all that happens by itself. Then each page is a moment of its own. With -o raw there is one line for each
+key, the value behind a tab, both as they are.`
 
 // rangeFlags say which keys.
 type rangeFlags struct {
@@ -63,7 +64,8 @@ func rangeCommand(sh *shell) *cobra.Command {
 		Short: "Read the keys of a range, or with a prefix",
 		Long:  rangeHelp,
 		Example: "  epaxos range --prefix user/ --limit 10\n" +
-			"  epaxos range --count-only",
+			"  epaxos range user/a user/n --count-only\n" +
+			"  epaxos range --keys-only --all -o raw",
 		Args: cobra.MaximumNArgs(2),
 	})
 	flags.add(o.cmd)
@@ -125,8 +127,11 @@ func (o *operation) showPage(page clients.Page, pairs bool) error {
 	if page.Replica == 0 { // nothing was answered
 		return nil
 	}
-	if o.output == formJSON {
+	switch o.output {
+	case formJSON:
 		return printJSON(o.sh.out, s)
+	case formRaw:
+		return o.showRaw(rawPage(page, pairs))
 	}
 	if pairs {
 		t := newTable(o.sh.out, "KEY", "VALUE", "VERSION")
@@ -147,6 +152,22 @@ func (o *operation) showPage(page clients.Page, pairs bool) error {
 	return err
 }
 
+// rawPage is one line for each key: the key, and the value behind a tab, if it was asked for. Or it is their number.
+func rawPage(page clients.Page, pairs bool) []byte {
+	if !pairs {
+		return fmt.Appendln(nil, page.Count)
+	}
+	var text []byte
+	for _, pair := range page.Pairs {
+		text = append(text, pair.Key...)
+		if pair.Value != nil {
+			text = append(append(text, '\t'), pair.Value...)
+		}
+		text = append(text, '\n')
+	}
+	return text
+}
+
 func counted(keys int) string {
 	if keys == 1 {
 		return "1 key"
@@ -163,7 +184,8 @@ func deleteCommand(sh *shell) *cobra.Command {
 		Short:   "Delete a key, or all with a prefix",
 		Long: "Deletes a key, or all that begin with a prefix. Many keys are deleted in several steps, each at one\n" +
 			"moment. Exits with 1 if there was none.",
-		Args: cobra.MaximumNArgs(1),
+		Example: "  epaxos del colour\n  epaxos del --prefix user/",
+		Args:    cobra.MaximumNArgs(1),
 	})
 	flags.add(o.cmd)
 	o.cmd.Flags().BoolVar(&previous, "previous", false, "show the value that was there")
@@ -204,7 +226,8 @@ func forgetCommand(sh *shell) *cobra.Command {
 		Long: "A deleted key leaves its version behind, so that no version of it ever comes twice. This drops what is\n" +
 			"left of deleted keys: those with a prefix, those from FROM on and before TO, or all. Put again, they begin\n" +
 			"with version 1: so only where nobody compares with a version from before.",
-		Args: cobra.MaximumNArgs(2),
+		Example: "  epaxos forget --prefix job/",
+		Args:    cobra.MaximumNArgs(2),
 	})
 	flags.add(o.cmd)
 	o.check = func(args []string) (err error) {
@@ -237,6 +260,8 @@ func (o *operation) showCount(done string, page clients.Page, err error) error {
 		err = errors.Join(printJSON(o.sh.out, shownPage{
 			Count: page.Count, Next: page.Next, Replica: page.Replica, Fast: page.Fast,
 		}), err)
+	case o.output == formRaw:
+		err = errors.Join(o.showRaw(fmt.Appendln(nil, page.Count)), err)
 	default:
 		_, failed := fmt.Fprintf(o.sh.out, "%s %s, by replica %d on the %s path\n",
 			counted(page.Count), done, page.Replica, path(page.Fast))

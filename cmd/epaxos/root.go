@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 )
 
@@ -24,16 +26,23 @@ interfere are decided in one round trip.
 	root.AddGroup(
 		&cobra.Group{ID: groupCluster, Title: "Run a cluster:"},
 		&cobra.Group{ID: groupData, Title: "Read and write:"},
+		&cobra.Group{ID: groupCoordination, Title: "Coordinate:"},
 	)
 	root.AddCommand(
 		demoCommand(sh), experimentCommand(sh), benchCommand(sh), initCommand(sh), serveCommand(sh), statusCommand(sh),
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
-		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), sessionCommand(sh),
-		lockCommand(sh), electCommand(sh),
+		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), cutCommand(sh), sessionCommand(sh),
+		leaseCommand(sh), lockCommand(sh), electCommand(sh),
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
+	for _, cmd := range root.Commands() {
+		if slices.Contains(coordination, cmd.Name()) {
+			cmd.GroupID = groupCoordination
+		}
+	}
 	completions(sh, root)
+	helpOf(root)
 	return root
 }
 
@@ -41,4 +50,9 @@ interfere are decided in one round trip.
 const (
 	groupCluster = "cluster"
 	groupData    = "data"
+
+	groupCoordination = "coordination"
 )
+
+// coordination are the commands for programs that work together.
+var coordination = []string{"watch", "lease", "lock", "elect", "session"}

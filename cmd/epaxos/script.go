@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/264bc8cf/epaxos/clients"
 )
@@ -30,6 +31,9 @@ type condition struct {
 	Exists  *bool   `json:"exists"`
 	reach
 	Count *uint64 `json:"count"`
+	Lease string  `json:"lease"` // - is none
+
+	lease clients.LeaseID
 }
 
 // step is one operation.
@@ -39,7 +43,10 @@ type step struct {
 	text
 	Delta *int64 `json:"delta"`
 	reach
-	Limit int `json:"limit"`
+	Limit int    `json:"limit"`
+	Lease string `json:"lease"`
+
+	lease clients.LeaseID
 }
 
 // reach is a range: the keys with a prefix, or those from one on and before another.
@@ -74,19 +81,26 @@ type stepKind struct {
 	delta  bool // may take one
 	ranged bool // on a range instead of a key
 	limit  bool // may take one
+	leased bool // may take a lease
 	make   func(s *step) clients.Op
 }
 
 var stepKinds = map[string]stepKind{
-	"get":           {make: func(s *step) clients.Op { return clients.OpGet(s.Key) }},
-	"put":           {value: true, make: func(s *step) clients.Op { return clients.OpPut(s.Key, s.bytes()) }},
-	"put-if-absent": {value: true, make: func(s *step) clients.Op { return clients.OpPutIfAbsent(s.Key, s.bytes()) }},
-	"append":        {value: true, make: func(s *step) clients.Op { return clients.OpAppend(s.Key, s.bytes()) }},
-	"swap":          {value: true, make: func(s *step) clients.Op { return clients.OpSwap(s.Key, s.bytes()) }},
-	"take":          {make: func(s *step) clients.Op { return clients.OpTake(s.Key) }},
-	"del":           {make: func(s *step) clients.Op { return clients.OpDelete(s.Key) }},
-	"incr":          {delta: true, make: func(s *step) clients.Op { return clients.OpIncrement(s.Key, s.delta()) }},
-	"add":           {delta: true, make: func(s *step) clients.Op { return clients.OpAdd(s.Key, s.delta()) }},
+	"get": {make: func(s *step) clients.Op { return clients.OpGet(s.Key) }},
+	"put": {value: true, leased: true, make: func(s *step) clients.Op {
+		return clients.OpPut(s.Key, s.bytes(), clients.WithLease(s.lease))
+	}},
+	"put-if-absent": {value: true, leased: true, make: func(s *step) clients.Op {
+		return clients.OpPutIfAbsent(s.Key, s.bytes(), clients.WithLease(s.lease))
+	}},
+	"append": {value: true, make: func(s *step) clients.Op { return clients.OpAppend(s.Key, s.bytes()) }},
+	"swap": {value: true, leased: true, make: func(s *step) clients.Op {
+		return clients.OpSwap(s.Key, s.bytes(), clients.WithLease(s.lease))
+	}},
+	"take": {make: func(s *step) clients.Op { return clients.OpTake(s.Key) }},
+	"del":  {make: func(s *step) clients.Op { return clients.OpDelete(s.Key) }},
+	"incr": {delta: true, make: func(s *step) clients.Op { return clients.OpIncrement(s.Key, s.delta()) }},
+	"add":  {delta: true, make: func(s *step) clients.Op { return clients.OpAdd(s.Key, s.delta()) }},
 	"range": {ranged: true, limit: true, make: func(s *step) clients.Op {
 		return clients.OpRange(s.span(), clients.Limit(s.Limit))
 	}},
@@ -129,6 +143,8 @@ func (c *condition) compare() clients.Compare {
 		return clients.Absent(c.Key)
 	case c.Count != nil:
 		return clients.CompareCount(c.span(), relation, *c.Count)
+	case c.Lease != "":
+		return clients.CompareLease(c.Key, relation, c.lease)
 	default:
 		return clients.CompareValue(c.Key, relation, c.bytes())
 	}
@@ -155,38 +171,59 @@ func (s *step) name() string {
 	}
 }
 
-// parseScript reads lines or JSON, whichever it is. Its errors are about usage.
-func parseScript(content []byte) (script, error) {
+// parseScript reads lines or JSON, whichever it is. Its errors are about usage, and begin with name, line and column,
+// as those of compilers do.
+func parseScript(name string, content []byte) (script, error) {
 	var s script
 	if trimmed := bytes.TrimSpace(content); len(trimmed) > 0 && trimmed[0] == '{' {
-		decoder := json.NewDecoder(bytes.NewReader(trimmed))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&s); err != nil {
-			return script{}, usage("the transaction is not as JSON should be: %v", err)
-		}
-		if _, err := decoder.Token(); err != io.EOF {
-			return script{}, usage("the transaction goes on after its closing brace")
-		}
-		return s, s.check()
+		return parseJSON(name, content)
 	}
 	number := 0
 	for line := range strings.Lines(string(content)) {
 		number++
-		if err := s.line(line); err != nil {
-			return script{}, usage("line %d of the transaction: %v", number, err)
+		if column, err := s.line(line); err != nil {
+			return script{}, usage("%s:%d:%d: %v", name, number, column, err)
 		}
 	}
-	return s, s.check()
+	return s, s.check(name)
+}
+
+func parseJSON(name string, content []byte) (script, error) {
+	var s script
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&s)
+	if err == nil {
+		if _, err := decoder.Token(); err != io.EOF {
+			return script{}, usage("%s:%s: the transaction goes on after its closing brace", name,
+				placeOf(content, decoder.InputOffset()))
+		}
+		return s, s.check(name)
+	}
+	offset := decoder.InputOffset()
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		offset = syntax.Offset
+	} else if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		offset = wrong.Offset
+	}
+	return script{}, usage("%s:%s: not as JSON should be: %v", name, placeOf(content, offset), err)
+}
+
+// placeOf is a byte of a text as LINE:COLUMN, both from 1.
+func placeOf(content []byte, offset int64) string {
+	before := content[:min(max(offset, 0), int64(len(content)))]
+	begin := bytes.LastIndexByte(before, '\n') + 1
+	return fmt.Sprintf("%d:%d", bytes.Count(before, []byte("\n"))+1, max(utf8.RuneCount(before[begin:]), 1))
 }
 
 // check completes what may be left out and refuses what the fields alone do not.
-func (s *script) check() error {
+func (s *script) check(name string) error {
 	if len(s.If)+len(s.Then)+len(s.Else) == 0 {
-		return usage("the transaction is empty: see epaxos txn --help")
+		return usage("%s: the transaction is empty: see epaxos txn --help", name)
 	}
 	for i := range s.If {
 		if err := s.If[i].check(); err != nil {
-			return usage("condition %d: %v", i+1, err)
+			return usage("%s: condition %d: %v", name, i+1, err)
 		}
 	}
 	for _, branch := range []struct {
@@ -195,7 +232,7 @@ func (s *script) check() error {
 	}{{"then", s.Then}, {"else", s.Else}} {
 		for i := range branch.steps {
 			if err := branch.steps[i].check(); err != nil {
-				return usage("operation %d of %s: %v", i+1, branch.name, err)
+				return usage("%s: operation %d of %s: %v", name, i+1, branch.name, err)
 			}
 		}
 	}
@@ -209,13 +246,27 @@ func (c *condition) check() error {
 	if _, known := relations[c.Relation]; !known {
 		return fmt.Errorf("relation %q: need = != < or >", c.Relation)
 	}
-	if c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil) != 1 {
-		return errors.New("need one of value, value_base64, version, exists and count")
+	if c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil, c.Lease != "") != 1 {
+		return errors.New("need one of value, value_base64, version, exists, count and lease")
+	}
+	if err := c.checkLease(); err != nil {
+		return err
 	}
 	if c.Exists != nil && c.Relation != "=" {
 		return errors.New("exists takes no relation")
 	}
 	return c.reach.check(c.Count != nil)
+}
+
+func (c *condition) checkLease() (err error) {
+	if c.Lease == "" {
+		return nil
+	}
+	if c.Relation != "=" && c.Relation != "!=" {
+		return fmt.Errorf("relation %q of a lease: need = or !=", c.Relation)
+	}
+	c.lease, err = parseLease(c.Lease)
+	return err
 }
 
 func (s *step) check() error {
@@ -231,10 +282,16 @@ func (s *step) check() error {
 		return fmt.Errorf("%s takes no delta", s.Op)
 	case !kind.limit && s.Limit != 0, s.Limit < 0:
 		return fmt.Errorf("%s takes no limit %d", s.Op, s.Limit)
+	case !kind.leased && s.Lease != "":
+		return fmt.Errorf("%s takes no lease", s.Op)
 	case kind.ranged && s.Key != "":
 		return fmt.Errorf("%s takes no key: need prefix, or from and to", s.Op)
 	}
-	if err := s.reach.check(kind.ranged); err != nil {
+	err := s.reach.check(kind.ranged)
+	if err == nil && s.Lease != "" {
+		s.lease, err = parseLease(s.Lease)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", s.Op, err)
 	}
 	return nil

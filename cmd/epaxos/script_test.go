@@ -23,6 +23,9 @@ func TestParseScript(t *testing.T) {
 			`{"then": [{"op":"put","key":"a","value":"1"}, {"op":"get","key":"b"}, {"op":"incr","key":"c"}],
 			"else": [{"op":"del","key":"a"}, {"op":"incr","key":"c","delta":-2}]}`},
 		{"existence", "if-exists a\nif-absent b", `{"if": [{"key":"a","exists":true}, {"key":"b","exists":false}]}`},
+		{"leases", "if-lease a = e2:1.7\nif-lease b != -\nthen put a 1 under 1.2\nelse swap a under\n",
+			`{"if": [{"key":"a","lease":"e2:1.7"}, {"key":"b","relation":"!=","lease":"-"}],
+			"then": [{"op":"put","key":"a","value":"1","lease":"1.2"}], "else": [{"op":"swap","key":"a","value":"under"}]}`},
 		{"count", "if-count q/ < 9", `{"if": [{"prefix":"q/","relation":"<","count":9}]}`},
 		{"more operations",
 			"then put-if-absent a 1\nthen append a 2\nthen swap a 3\nthen take a\nthen add n\nthen add n -2",
@@ -38,12 +41,12 @@ func TestParseScript(t *testing.T) {
 		{"bytes", `then put a "\xff\x00"`, `{"then": [{"op":"put","key":"a","value_base64":"/wA="}]}`},
 		{"hash inside a word", "then put a b#c", `{"then": [{"op":"put","key":"a","value":"b#c"}]}`},
 	} {
-		lines, err := parseScript([]byte(c.lines))
+		lines, err := parseScript("x", []byte(c.lines))
 		if err != nil {
 			t.Errorf("%s: lines: %v", c.name, err)
 			continue
 		}
-		body, err := parseScript([]byte(" \n" + c.json))
+		body, err := parseScript("x", []byte(" \n"+c.json))
 		if err != nil {
 			t.Errorf("%s: JSON: %v", c.name, err)
 			continue
@@ -61,32 +64,38 @@ func TestParseScriptRefused(t *testing.T) {
 		{"", "is empty"},
 		{"# nothing", "is empty"},
 		{"{}", "is empty"},
-		{"put a b", `line 1 of the transaction: begins with "put"`},
-		{"then put a 1\nor", "line 2 of the transaction"},
+		{"put a b", `x:1:1: begins with "put"`},
+		{"then put a 1\nor", "x:2:1: begins with"},
 		{"then", "names no operation"},
-		{"then paint a", `"paint": need one of add, append, del, del-range, get`},
-		{"then put a", "put has 1 words after it"},
-		{"then put a two words", "quote what has blanks"},
+		{"then paint a", `x:1:6: "paint": need one of add, append, del, del-range, get`},
+		{"then put a", "x:1:11: put has 1 words after it"},
+		{"then put a two words", "x:1:16: put has 3 words after it: see epaxos txn --help; quote what has blanks"},
 		{"then get a b", "get has 2 words after it"},
-		{"then incr a b", `"b" is not a whole number`},
+		{"# first\n  then incr a b", `x:2:15: "b" is not a whole number`},
 		{"then incr a 9223372036854775808", "is not a whole number"},
 		{"if a", "if has 1 words after it"},
-		{"if a ~ b", `relation "~"`},
+		{"if 日本 ~ b", `x:1:7: relation "~"`},
 		{"if-version a = x", `version "x"`},
 		{"if-version a = -1", `version "-1"`},
-		{`then put "a b`, "do not close"},
+		{`then put "a b`, "x:1:10: the quotes of \"a b do not close"},
 		{`then put "a"b c`, "without a blank"},
 		{`then put "\q" c`, "do not close, or hold"},
-		{`{"then": [{"op": "get", "key": "a"}]} x`, "goes on after"},
-		{`{"unless": []}`, "unknown field"},
+		{"{\"then\": [{\"op\": \"get\",\n\"key\": \"a\"}]} x", "x:2:14: the transaction goes on after"},
+		{"{\n \"unless\": []}", "x:2:14: not as JSON should be: json: unknown field"},
 		{`{"then": [{"op": "get", "key": "a", "value": "b"}]}`, "get takes no value"},
 		{`{"then": [{"op": "put", "key": "a"}]}`, "need one of value and value_base64"},
 		{`{"then": [{"op": "put", "key": "a", "value": "b", "value_base64": "Yg=="}]}`, "need one of"},
 		{`{"else": [{"op": "del", "key": "a", "delta": 1}]}`, "del takes no delta"},
 		{`{"else": [{"op": "swap", "key": "a"}]}`, "operation 1 of else"},
-		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64, version, exists and count"},
+		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64, version, exists, count and lease"},
 		{`{"if": [{"key": "a", "value": "b", "version": 1}]}`, "need one of"},
 		{`{"if": [{"key": "a", "relation": "==", "value": "b"}]}`, `relation "=="`},
+		{"if-lease a = b", `lease "b"`},
+		{"if-lease a < 1.1", "need = or !="},
+		{"then put a b under c", `lease "c"`},
+		{"then put a b over 1.1", "put has 4 words after it"},
+		{"then append a b under 1.1", "append has 4 words after it"},
+		{`{"then": [{"op": "get", "key": "a", "lease": "1.1"}]}`, "get takes no lease"},
 		{"if-exists a b", "if-exists has 2 words after it: needs a key;"},
 		{"if-count q/ = x", `count "x" is not a whole number`},
 		{"then range a x", `"x" is not a whole number`},
@@ -102,7 +111,7 @@ func TestParseScriptRefused(t *testing.T) {
 		{`{"then": [{"op": "del-range", "prefix": "a", "limit": 1}]}`, "del-range takes no limit"},
 		{`{"then": [{"op": "put", "key": "a", "value_base64": "?"}]}`, "not as JSON should be"},
 	} {
-		s, err := parseScript([]byte(c.text))
+		s, err := parseScript("x", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%q: %+v, %v, want an error about %q", c.text, s, err, c.says)
 		}
@@ -126,8 +135,8 @@ func FuzzParseScript(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		hostile.Cheap(t, hostile.Factor, len(content), func() { _, _ = parseScript(content) })
-		s, err := parseScript(content)
+		hostile.Cheap(t, hostile.Factor, len(content), func() { _, _ = parseScript("x", content) })
+		s, err := parseScript("x", content)
 		if err != nil {
 			if _, ok := errors.AsType[*usageError](err); !ok {
 				t.Errorf("%v is not about usage", err)
@@ -136,7 +145,7 @@ func FuzzParseScript(f *testing.F) {
 		}
 		for i := range s.If {
 			if c := &s.If[i]; relations[c.Relation] == 0 ||
-				c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil) != 1 {
+				c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil, c.Lease != "") != 1 {
 				t.Errorf("violation of integrity: accepted %+v", c)
 			}
 			s.If[i].compare()

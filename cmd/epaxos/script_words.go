@@ -1,21 +1,45 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
-// line reads one line of the plain form.
-func (s *script) line(line string) error {
-	words, err := split(line)
-	if err != nil || len(words) == 0 {
-		return err
+// misplaced is a mistake in one word of a line, or at its end if there is no such word.
+type misplaced struct {
+	word int // from 0
+	text string
+}
+
+func (m *misplaced) Error() string { return m.text }
+
+func at(word int, format string, args ...any) error {
+	return &misplaced{word, fmt.Sprintf(format, args...)}
+}
+
+// line reads one line of the plain form. After an error, the column, from 1, is where it was found.
+func (s *script) line(line string) (column int, err error) {
+	words, columns, err := split(line)
+	if err == nil && len(words) > 0 {
+		err = s.words(words)
 	}
+	if err == nil {
+		return 0, nil
+	}
+	if m, ok := errors.AsType[*misplaced](err); ok && m.word < len(columns) {
+		return columns[m.word], err
+	}
+	return utf8.RuneCountInString(strings.TrimRightFunc(line, unicode.IsSpace)) + 1, err
+}
+
+func (s *script) words(words []string) error {
 	switch words[0] {
 	case "then", "else":
-		one, err := parseStep(words[1:])
+		one, err := parseStep(words)
 		if err != nil {
 			return err
 		}
@@ -34,85 +58,100 @@ func (s *script) line(line string) error {
 }
 
 func parseCondition(words []string) (condition, error) {
-	rest := words[1:]
-	need := 3
+	need := 4
 	switch words[0] {
-	case "if", "if-version", "if-count":
+	case "if", "if-version", "if-count", "if-lease":
 	case "if-exists", "if-absent":
-		need = 1
+		need = 2
 	default:
-		return condition{}, fmt.Errorf("begins with %q: need then, else, if, if-version, if-exists, if-absent or if-count",
-			words[0])
+		return condition{}, at(0, "begins with %q: need then, else, if, if-version, if-exists, if-absent, if-count "+
+			"or if-lease", words[0])
 	}
-	if len(rest) != need {
-		return condition{}, fmt.Errorf("%s has %d words after it: needs %s; quote what has blanks", words[0], len(rest),
-			keyword(need == 1, "a key", "a key, a relation and one more"))
+	if len(words) != need {
+		return condition{}, at(min(need, len(words)), "%s has %d words after it: needs %s; quote what has blanks", words[0],
+			len(words)-1, keyword(need == 2, "a key", "a key, a relation and one more"))
 	}
 	switch words[0] {
 	case "if-exists":
-		return condition{Key: rest[0], Exists: new(true)}, nil
+		return condition{Key: words[1], Exists: new(true)}, nil
 	case "if-absent":
-		return condition{Key: rest[0], Exists: new(false)}, nil
-	case "if":
-		return condition{Key: rest[0], Relation: rest[1], text: textOf([]byte(rest[2]))}, nil
+		return condition{Key: words[1], Exists: new(false)}, nil
 	}
-	number, err := strconv.ParseUint(rest[2], 10, 64)
+	if _, known := relations[words[2]]; !known {
+		return condition{}, at(2, "relation %q: need = != < or >", words[2])
+	}
+	switch words[0] {
+	case "if-lease":
+		return condition{Key: words[1], Relation: words[2], Lease: words[3]}, nil
+	case "if":
+		return condition{Key: words[1], Relation: words[2], text: textOf([]byte(words[3]))}, nil
+	}
+	number, err := strconv.ParseUint(words[3], 10, 64)
 	switch {
 	case err != nil:
-		return condition{}, fmt.Errorf("%s %q is not a whole number", strings.TrimPrefix(words[0], "if-"), rest[2])
+		return condition{}, at(3, "%s %q is not a whole number", strings.TrimPrefix(words[0], "if-"), words[3])
 	case words[0] == "if-count":
-		return condition{reach: reach{Prefix: &rest[0]}, Relation: rest[1], Count: &number}, nil
+		return condition{reach: reach{Prefix: &words[1]}, Relation: words[2], Count: &number}, nil
 	default:
-		return condition{Key: rest[0], Relation: rest[1], Version: &number}, nil
+		return condition{Key: words[1], Relation: words[2], Version: &number}, nil
 	}
 }
 
+// parseStep reads what follows then or else.
 func parseStep(words []string) (step, error) {
-	if len(words) == 0 {
-		return step{}, fmt.Errorf("names no operation: need one of %s", stepNames())
+	if len(words) == 1 {
+		return step{}, at(1, "names no operation: need one of %s", stepNames())
 	}
-	s := step{Op: words[0]}
+	s := step{Op: words[1]}
 	kind, known := stepKinds[s.Op]
 	if !known {
-		return step{}, fmt.Errorf("%q: need one of %s", s.Op, stepNames())
+		return step{}, at(1, "%q: need one of %s", s.Op, stepNames())
 	}
-	least := 2 + count(kind.value)
-	if len(words) < least || len(words) > least+count(kind.delta, kind.limit) {
-		return step{}, fmt.Errorf("%s has %d words after it: see epaxos txn --help; quote what has blanks",
-			s.Op, len(words)-1)
+	if kind.leased && len(words) == 6 && words[4] == "under" {
+		s.Lease, words = words[5], words[:4]
+	}
+	least := 3 + count(kind.value)
+	most := least + count(kind.delta, kind.limit)
+	if len(words) < least || len(words) > most {
+		return step{}, at(min(most, len(words)), "%s has %d words after it: see epaxos txn --help; quote what has blanks",
+			s.Op, len(words)-2)
 	}
 	if kind.ranged {
-		s.Prefix = &words[1]
+		s.Prefix = &words[2]
 	} else {
-		s.Key = words[1]
+		s.Key = words[2]
 	}
-	if len(words) == 2 {
+	if len(words) == 3 {
 		return s, nil
 	}
 	if kind.value {
-		s.text = textOf([]byte(words[2]))
+		s.text = textOf([]byte(words[3]))
 		return s, nil
 	}
-	number, err := strconv.ParseInt(words[2], 10, 64)
+	number, err := strconv.ParseInt(words[3], 10, 64)
 	switch {
 	case err != nil:
-		return step{}, fmt.Errorf("%q is not a whole number", words[2])
+		return step{}, at(3, "%q is not a whole number", words[3])
 	case kind.delta:
 		s.Delta = &number
+	case number < 0:
+		return step{}, at(3, "%s takes no limit %d", s.Op, number)
 	default:
 		s.Limit = int(number)
 	}
 	return s, nil
 }
 
-// split cuts a line into words. A quoted word may hold anything; # begins a comment.
-func split(line string) ([]string, error) {
-	var words []string
+// split cuts a line into words, and tells the column where each begins, from 1. A quoted word may hold anything;
+// # begins a comment.
+func split(line string) (words []string, columns []int, err error) {
+	whole := line
 	for {
 		line = strings.TrimLeftFunc(line, unicode.IsSpace)
 		if line == "" || line[0] == '#' {
-			return words, nil
+			return words, columns, nil
 		}
+		columns = append(columns, utf8.RuneCountInString(whole[:len(whole)-len(line)])+1)
 		if line[0] != '"' {
 			end := strings.IndexFunc(line, unicode.IsSpace)
 			if end < 0 {
@@ -123,15 +162,16 @@ func split(line string) ([]string, error) {
 		}
 		quoted, err := strconv.QuotedPrefix(line)
 		if err != nil {
-			return nil, fmt.Errorf("the quotes of %s do not close, or hold what Go does not know", strings.TrimSpace(line))
+			return nil, columns, at(len(words), "the quotes of %s do not close, or hold what Go does not know",
+				strings.TrimSpace(line))
 		}
 		word, err := strconv.Unquote(quoted)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", quoted, err)
+			return nil, columns, at(len(words), "cannot read %s: %v", quoted, err)
 		}
 		line = line[len(quoted):]
 		if line != "" && !strings.ContainsRune(" \t\r\n", rune(line[0])) {
-			return nil, fmt.Errorf("%s is followed by %q without a blank", quoted, line[:1])
+			return nil, columns, at(len(words), "%s is followed by %q without a blank", quoted, line[:1])
 		}
 		words = append(words, word)
 	}

@@ -40,7 +40,10 @@ func sessionAct(
 	sh *shell, cmd *cobra.Command, act func(context.Context, *connection, *clients.Client, []string) error,
 ) *cobra.Command {
 	c := &connection{sh: sh, forms: []string{formTable, formJSON, formRaw}}
-	cmd.Long = cmd.Short + "." + clientHelp
+	if cmd.Long == "" {
+		cmd.Long = cmd.Short + "."
+	}
+	cmd.Long += clientHelp
 	c.addFlags(cmd, timeoutDefault)
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
 		return c.with(ctx, func(ctx context.Context, client *clients.Client) error { return act(ctx, c, client, args) })
@@ -72,7 +75,12 @@ func (c *connection) showSession(s *shownSession, word, state string) error {
 
 func sessionOpen(sh *shell) *cobra.Command {
 	var ttl time.Duration
-	cmd := sessionAct(sh, &cobra.Command{Use: "open", Short: "Open a session", Args: cobra.NoArgs},
+	cmd := sessionAct(sh, &cobra.Command{
+		Use: "open", Short: "Open a session", Args: cobra.NoArgs,
+		Long: "Opens a session and prints its name, which is all that -o raw prints. Write it down before the first\n" +
+			"request: who does not know it can neither repeat nor settle one.",
+		Example: "  S=$(epaxos session open --ttl 1h -o raw)",
+	},
 		func(ctx context.Context, c *connection, client *clients.Client, _ []string) error {
 			if ttl < time.Second {
 				return usage("--ttl %v: need at least 1s", ttl)
@@ -90,6 +98,8 @@ func sessionOpen(sh *shell) *cobra.Command {
 func sessionKeep(sh *shell) *cobra.Command {
 	return sessionAct(sh, &cobra.Command{
 		Use: "keep SESSION", Short: "Tell that a session is still needed", Args: cobra.ExactArgs(1),
+		Long: "Tells the cluster that a session is still needed, as each of its requests does: its time to live\n" +
+			"begins anew.",
 	}, func(ctx context.Context, c *connection, client *clients.Client, args []string) error {
 		return c.changeSession(args[0], "open", func(id clients.SessionID) error { return client.KeepSession(ctx, id) })
 	})
@@ -132,7 +142,11 @@ func (c *connection) changeSession(text, state string, change func(clients.Sessi
 func sessionSettle(sh *shell) *cobra.Command {
 	return sessionAct(sh, &cobra.Command{
 		Use: "settle SESSION/NUMBER", Short: "Find out what became of a request, for good",
-		Args: cobra.ExactArgs(1),
+		Long: "Finds out what became of a request, and sees to it that it stays so: one that was not applied by now never\n" +
+			"will be. Exits with 0 if it was applied, and shows what it was answered; with 1 if it was not; with 3 if\n" +
+			"nobody can tell any more, because the session has expired, was closed, or has a checkpoint above it.",
+		Example: "  epaxos session settle 2.300/17",
+		Args:    cobra.ExactArgs(1),
 	}, settle)
 }
 

@@ -128,6 +128,7 @@ func (r *repl) open(args []string, history string) (closing func() error, err er
 		}
 	}
 	r.lines = prompt.NewTerminal(in, out, r.history, r.complete)
+	r.screen.out, r.sh.out = out, &r.screen
 	r.interrupts = make(chan os.Signal, 1)
 	signal.Notify(r.interrupts, os.Interrupt)
 	return func() error { signal.Stop(r.interrupts); return nil }, nil

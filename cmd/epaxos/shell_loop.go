@@ -28,15 +28,19 @@ type repl struct {
 	keepGoing   bool
 	settings    map[string]string // of flags, for all lines
 
-	number int  // of lines that were read
-	code   int  // of the last command
-	failed int  // the first code that was not 0
-	left   bool // exit was said
+	screen screen // what interactive output goes through
+	number int    // of lines that were read
+	code   int    // of the last command
+	failed int    // the first code that was not 0
+	left   bool   // exit was said
 }
 
 // loop carries out lines until there are no more, or until one fails, unless it is to go on.
 func (r *repl) loop(ctx context.Context) error {
 	for !r.left {
+		if r.interactive {
+			r.screen.freshLine()
+		}
 		line, err := r.next(r.lines.Line, r.prompt())
 		switch {
 		case errors.Is(err, prompt.ErrInterrupted):
@@ -56,6 +60,27 @@ func (r *repl) loop(ctx context.Context) error {
 		}
 	}
 	return r.end()
+}
+
+// screen knows where the output of commands has left the cursor.
+type screen struct {
+	out    io.Writer
+	inLine bool
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		s.inLine = p[len(p)-1] != '\n'
+	}
+	return s.out.Write(p)
+}
+
+// freshLine ends the line that a command has not ended, such as a value without one: otherwise the prompt would follow
+// it, or hide it.
+func (s *screen) freshLine() {
+	if s.inLine {
+		fmt.Fprintln(s)
+	}
 }
 
 // end is the code of the dialogue. A person has seen the codes of all commands.
@@ -147,6 +172,7 @@ func (r *repl) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: groupDialogue, Title: "This shell:"})
 	root.AddCommand(r.exitCommand(), r.setCommand(), r.unsetCommand(), r.historyCommand())
 	completions(&inner, root)
+	helpOf(root)
 	for name, value := range r.settings {
 		preset(root, name, value)
 	}

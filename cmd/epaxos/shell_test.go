@@ -121,10 +121,10 @@ func dialogue(t *testing.T, profile string, lines *scripted) (string, int) {
 	}
 	defer sh.held.close()
 	r := &repl{
-		sh: sh, lines: lines, interactive: true, history: &prompt.History{}, interrupts: make(chan os.Signal, 1),
+		sh: sh, lines: lines, screen: screen{out: &out}, interactive: true, history: &prompt.History{}, interrupts: make(chan os.Signal, 1),
 		settings: map[string]string{},
 	}
-	lines.r = r
+	lines.r, sh.out = r, &r.screen
 	if err := r.loop(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -150,18 +150,20 @@ func TestShellInterrupted(t *testing.T) {
 			r.interrupts <- os.Interrupt // it comes between two commands
 			return "put k v", nil
 		case 6:
+			return "get k -o raw", nil
+		case 7:
 			return "get k", nil
 		default:
 			return "", io.EOF
 		}
 	}}
 	out, _ := dialogue(t, profile, &lines)
-	for _, says := range []string{"interrupted", "unknown command", "k not found - 0", "k ok - 1", "k ok v 1"} {
+	for _, says := range []string{"interrupted", "unknown command", "k not found - 0", "k ok - 1", "fast v KEY RESULT", "k ok v 1"} {
 		if !strings.Contains(squeeze(out), says) {
 			t.Errorf("the dialogue lacks %q:\n%s", says, out)
 		}
 	}
-	want := []string{"epaxos> ", "epaxos> ", "... ", "epaxos [1]> ", "epaxos [2]> ", "epaxos [1]> ", "epaxos> ", "epaxos> "}
+	want := []string{"epaxos> ", "epaxos> ", "... ", "epaxos [1]> ", "epaxos [2]> ", "epaxos [1]> ", "epaxos> ", "epaxos> ", "epaxos> "}
 	if !slices.Equal(lines.prompts, want) {
 		t.Errorf("prompts %q, want %q", lines.prompts, want)
 	}

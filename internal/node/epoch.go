@@ -170,14 +170,17 @@ func (n *Node) Known() []wire.Member {
 }
 
 // control executes a request to the service itself. What does not fit is refused, alike everywhere.
-func (n *Node) control(footprint epaxos.Footprint, payload []byte) []byte {
+func (n *Node) control(v *execution.Vertex, payload []byte) []byte {
 	result := wire.ControlResult{Members: n.members}
 	c, err := wire.DecodeControl(payload)
 	switch {
 	case err != nil:
 		result.Refused = "a request that cannot be read"
 	case c.Kind == wire.ControlBarrier:
-	case n.next != nil || !footprint.EndsEpoch():
+	case c.Kind == wire.ControlCut:
+		n.cuts.owe(v.ID, c.TTL)
+		return wire.AppendInstanceID(nil, v.ID)
+	case n.next != nil || !v.Command.Footprint.EndsEpoch():
 		result.Refused = "a Reconfigure within a command of another kind"
 	default:
 		if err := n.members.Succeed(c.Members); err != nil {
@@ -214,6 +217,7 @@ func (n *Node) endEpoch(answers []Answer) ([]Answer, error) {
 		return answers, n.settle(err)
 	}
 	n.pinBoundary(n.next.Epoch)
+	n.pin(answers) // of what comes before the Reconfigure in its component
 	n.receiver.position = nil
 	old, marks := n.core, n.core.Watermarks()
 	left := old.End(n.now, n.ended)

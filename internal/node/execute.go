@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
 // Execute applies what was committed, as far as its dependencies are known, and returns the answers
@@ -84,26 +85,20 @@ func (n *Node) execute(component []execution.Vertex, answers []Answer) ([]Answer
 		}
 	}
 	n.mark()
-	cut := slices.ContainsFunc(answers[first:], func(a Answer) bool { return a.barrier })
-	if n.admitted && (cut || n.state.PendingBytes() >= writeBackBytes) {
+	if !n.admitted {
+		n.cuts.refuseOwed(errCutStart) // it cannot be saved yet
+		return answers, nil
+	}
+	cut := len(n.cuts.owed) > 0 || slices.ContainsFunc(answers[first:], func(a Answer) bool { return a.barrier })
+	if cut || n.state.PendingBytes() >= writeBackBytes {
 		if err := n.flush(true); err != nil {
 			return answers, n.settle(err)
 		}
 	}
 	if cut {
-		n.pinCut(answers[first:])
+		n.pin(answers[first:])
 	}
 	return answers, nil
-}
-
-// pinCut keeps the state behind a component with a barrier, which is the same on every replica: whatever else
-// is executed anywhere comes before or after all of the component.
-func (n *Node) pinCut(answers []Answer) {
-	for i := range answers {
-		if answers[i].barrier {
-			answers[i].Cut = n.config.Store.Pin()
-		}
-	}
 }
 
 // apply carries out the requests of one command.
@@ -113,7 +108,7 @@ func (n *Node) apply(v *execution.Vertex) ([]execution.Result, error) {
 	}
 	results := make([]execution.Result, len(v.Command.Requests))
 	for i := range v.Command.Requests {
-		results[i].Value = n.control(v.Command.Footprint, v.Command.Requests[i].Payload)
+		results[i].Value = n.control(v, v.Command.Requests[i].Payload)
 	}
 	return results, nil
 }
@@ -139,11 +134,12 @@ func (n *Node) answer(v *execution.Vertex, results []execution.Result, answers [
 		return answers
 	}
 	delete(n.led, v.ID)
-	barrier := v.Command.Footprint.Controls() && !v.Command.Footprint.EndsEpoch()
+	controls := v.Command.Footprint.Controls() && !v.Command.Footprint.EndsEpoch()
 	for i, proposal := range led.Proposals {
 		if proposal&ownProposal != 0 {
 			continue
 		}
+		barrier := controls && controlKind(&v.Command.Requests[i]) == wire.ControlBarrier
 		answers = append(answers, Answer{
 			Proposal: proposal, Result: results[i].Value, Verdict: results[i].Verdict, Fast: led.Fast, barrier: barrier,
 		})

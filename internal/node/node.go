@@ -27,6 +27,7 @@ type Config struct {
 	WriteBack  time.Duration     // what nobody waits for is saved at the latest after this
 	Compaction Compaction        // zero values are defaults
 	Transfer   Transfer          // likewise
+	Cuts       Cuts              // likewise
 	Watching   Watching          // likewise
 	FormatMax  uint32            // the highest format level that this replica takes part at; 0 is wire.Format
 	Trace      func(line string) // one line per message and record; nil is none
@@ -62,6 +63,7 @@ type Node struct {
 	unsaved  unsaved
 	history  history
 	sessions sessions
+	cuts     cuts
 	reading  []reading // in the order they came
 	watches  *watch.Watches
 	watched  execution.Watched // the machine, nil if it tells of no changes
@@ -89,6 +91,10 @@ type Answer struct {
 	// of another. The request may have been applied, or be void.
 	Unknown bool
 	Cut     uint64 // of a barrier: the group whose state is pinned, 0 where there was no room for it
+	// Past is of a read of a cut: the state to read, which whoever takes the answer closes. Gone is why there is none;
+	// it is ErrCutGone or ErrCutAwaited.
+	Past storage.Past
+	Gone error
 
 	barrier bool
 }
@@ -99,6 +105,7 @@ func New(config Config) (*Node, error) {
 	n.initWatches()
 	n.openState()
 	n.history.init(config.Compaction)
+	n.cuts.config = config.Cuts.withDefaults()
 	n.sender.config = config.Transfer.withDefaults()
 	n.sender.credit = n.sender.config.ChunkBytes
 	n.held = config.Store.Held() != 0
@@ -225,6 +232,8 @@ func (n *Node) Propose(now time.Duration, id epaxos.ProposalID, request epaxos.R
 		return ErrBehind
 	case request.Opens() && len(n.sessions.open) >= SessionsMax:
 		return ErrSessions
+	case asksCut(&request, f) && len(n.cuts.kept) >= n.cuts.config.Max:
+		return ErrCuts
 	}
 	return n.core.Propose(n.now, id, request, f)
 }
@@ -256,6 +265,7 @@ func (n *Node) Tick(now time.Duration) {
 	if n.noRoom != nil {
 		return
 	}
+	n.settleCuts()
 	n.settleFormer()
 	n.settleAskers(false)
 	n.settleReceiver()

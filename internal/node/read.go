@@ -21,6 +21,8 @@ const (
 	Session
 	// Stale: what this replica has executed.
 	Stale
+	// AtCut: what is behind a cut, and nothing else.
+	AtCut
 )
 
 // Token names what a client has seen: everything that interferes with what it read or wrote, up to Deps. All of
@@ -36,8 +38,9 @@ type Read struct {
 	Payload     []byte
 	Footprint   epaxos.Footprint // all of it Read
 	Consistency Consistency
-	Token       Token // with Session
-	Point       bool  // nothing is read: the answer tells that a read would be served now
+	Token       Token             // with Session
+	Cut         epaxos.InstanceID // with AtCut
+	Point       bool              // nothing is read: the answer tells that a read would be served now
 }
 
 // readsWaiting bounds the reads under way at a replica.
@@ -49,7 +52,8 @@ var ErrReads = errors.New("too many reads are under way; try again later")
 // reading is a read that waits for its point, or to execute up to it.
 type reading struct {
 	Read
-	point bool // Token is what has to be executed
+	point bool          // Token is what has to be executed
+	since time.Duration // of a read of a cut
 }
 
 // Read asks for a read. Its answer comes from Execute, perhaps after many turns. It is Void where this replica
@@ -66,6 +70,15 @@ func (n *Node) Read(now time.Duration, r Read) error {
 		return ErrReads
 	case n.role == Joining:
 		return ErrNotVoter
+	case r.Consistency == AtCut && n.noRoom != nil:
+		return ErrNoRoom
+	case r.Consistency == AtCut:
+		one := reading{Read: r}
+		if err := n.awaitCut(&one); err != nil {
+			return err
+		}
+		n.reading = append(n.reading, one)
+		return nil
 	case r.Consistency == Stale, r.Consistency == Session && n.covers(r.Token):
 		n.reading = append(n.reading, reading{Read: r, point: true})
 		return nil
@@ -87,7 +100,7 @@ func (n *Node) Read(now time.Duration, r Read) error {
 // covers reports whether all that a token can name was executed here.
 func (n *Node) covers(t Token) bool { return t.Epoch < n.members.Epoch }
 
-// CancelRead forgets a read.
+// CancelRead forgets a read, which is never answered then.
 func (n *Node) CancelRead(id epaxos.ProposalID) {
 	n.reading = slices.DeleteFunc(n.reading, func(r reading) bool { return r.Proposal == id })
 }
@@ -113,6 +126,14 @@ func (n *Node) serveReads(answers []Answer) ([]Answer, error) {
 	waiting := n.reading[:0]
 	for i := range n.reading {
 		r := n.reading[i]
+		if r.Consistency == AtCut {
+			if answer, ready := n.readsCut(&r); !ready {
+				waiting = append(waiting, r)
+			} else {
+				answers = append(answers, answer)
+			}
+			continue
+		}
 		if !r.point || r.Consistency != Stale && !n.covers(r.Token) && !n.orderer.Passed(r.Footprint, r.Token.Deps) {
 			waiting = append(waiting, r)
 			continue
@@ -130,17 +151,19 @@ func (n *Node) serveReads(answers []Answer) ([]Answer, error) {
 	}
 	clear(n.reading[len(waiting):])
 	n.reading = waiting
-	return answers, nil
+	return answers, n.fault
 }
 
-// stamp gives answers the token of what they may show: all that was executed here.
+// stamp gives answers the token of what they may show: all that was executed here, but for reads of a cut.
 func (n *Node) stamp(answers []Answer) {
 	if len(answers) == 0 || n.orderer == nil {
 		return
 	}
 	token := Token{Epoch: n.members.Epoch, Deps: n.orderer.ExecutedTops()}
 	for i := range answers {
-		answers[i].Token = token
+		if answers[i].Past == nil { // or it would show what was executed long ago
+			answers[i].Token = token
+		}
 	}
 }
 

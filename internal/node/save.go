@@ -85,6 +85,7 @@ func (n *Node) NoRoom() error { return n.noRoom }
 func (n *Node) settle(err error) error {
 	if errors.Is(err, storage.ErrNoSpace) {
 		n.noRoom = err
+		n.giveUpCuts(errCutNoRoom) // what they keep may be what fills the disk
 		p := &n.pending
 		p.Messages, p.Led = slices.Clone(p.Messages), slices.Clone(p.Led)
 		p.Learned, p.Committed = slices.Clone(p.Learned), slices.Clone(p.Committed)
@@ -146,6 +147,7 @@ func (n *Node) flush(state bool) error {
 			return fmt.Errorf("save group %d: %w", n.config.Store.LastGroup()+1, err)
 		}
 		n.history.add(n.config.Store.LastGroup(), len(u.batches[0].Group), u.batches[0].DropGroups)
+		n.cuts.saved += uint64(u.batches[0].Bytes())
 		u.spare = u.batches[0].Group[:0]
 		u.batches = u.batches[1:]
 	}

@@ -23,6 +23,7 @@ type Status struct {
 	LogBytes    int    // of the groups kept
 	Collectable int    // groups that could be deleted now
 	Transfer    TransferStatus
+	Cuts        []CutStatus
 	Held        epaxos.Lag // the replica that all others wait for before they forget; of 0 instances if none is
 }
 
@@ -31,6 +32,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Role: n.role, Members: n.members, Admitted: n.admitted, Group: n.config.Store.LastGroup(),
 		Executed: n.executedPrefix(), Transfer: n.transferStatus(),
+		Cuts: n.cutStatus(),
 	}
 	if n.core != nil {
 		s.Tops, s.Stats, s.Watermarks = n.core.Tops(), n.core.Stats(), n.core.Watermarks()

@@ -160,6 +160,7 @@ func (n *Node) takeOver(votes bool) error {
 	}
 	if batch.Adopt {
 		n.settleAskers(true)
+		n.giveUpCuts(errCutAdopted)
 	}
 	if err := n.config.Store.Save(batch); err != nil {
 		return fmt.Errorf("take over the state of replica %d: %w", origin.Replica, err)

@@ -117,7 +117,7 @@ func (b *base) take() Ready {
 func (b *base) pack() []*command {
 	var made []*command
 	for len(b.batch) > 0 {
-		count := min(len(b.batch), b.config.Limits.Pack)
+		count := b.together()
 		b.number++
 		c := &command{sent: b.now, value: Value{
 			ID: CommandID{Replica: b.config.ID, Life: b.config.Life, Number: b.number}, Command: &epaxos.Command{},
@@ -141,6 +141,19 @@ func (b *base) pack() []*command {
 	b.batch = nil
 	return made
 }
+
+// together counts the first requests of the turn that become one command.
+func (b *base) together() int {
+	count := 0
+	for count < min(len(b.batch), b.config.Limits.Pack) && !b.batch[count].alone() {
+		count++
+	}
+	return max(count, 1)
+}
+
+// alone reports whether a request is a command of its own: one that opens a session, which is named by its place in
+// the order, or one to the service itself.
+func (r *request) alone() bool { return r.request.Opens() || r.footprint.Controls() }
 
 // unfinished drops finished commands from the front of the own ones and returns the rest.
 func (b *base) unfinished() []*command {

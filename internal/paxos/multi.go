@@ -98,6 +98,12 @@ func (m *multi) Whole(number Slot) []Record {
 // Leads implements Core.
 func (m *multi) Leads() bool { return m.leading }
 
+// HasReady counts what Ready would propose, too: a forwarded command is to wait for nothing else to happen.
+func (m *multi) HasReady() bool {
+	return m.base.HasReady() || m.leading && len(m.queue) > 0 && m.flight < m.config.Limits.InFlight ||
+		m.fast != nil && len(m.fast.lost) > 0
+}
+
 func (m *multi) Ready() Ready {
 	for _, c := range m.pack() {
 		m.submit(c)

@@ -363,3 +363,18 @@ func TestHostile(t *testing.T) {
 		}
 	}
 }
+
+// TestForwardedCommandIsReady: a node asks for Ready only where HasReady says so.
+func TestForwardedCommandIsReady(t *testing.T) {
+	c := newCluster(t, KindMulti, Majority(3), 3)
+	leader := c.cores[0]
+	if !leader.Leads() || leader.HasReady() {
+		t.Fatalf("leads %v, ready %v before anything is asked", leader.Leads(), leader.HasReady())
+	}
+	leader.Step(c.now, Envelope{From: 2, To: 1, Message: Forward{Values: []Value{{
+		ID: CommandID{Replica: 2, Life: 1, Number: 99}, Command: &epaxos.Command{Requests: []epaxos.Request{{}}},
+	}}}})
+	if !leader.HasReady() || len(leader.Ready().Messages) != 2 {
+		t.Error("the leader does not propose what was forwarded")
+	}
+}

@@ -32,6 +32,8 @@ type Seat struct {
 	chosen   []Chosen                   // of the last Ready
 	again    []Record
 	stats    epaxos.Stats
+
+	postponed []epaxos.ProposalID // reads that are not proposed yet
 }
 
 // The first byte of a record of a Seat.
@@ -109,10 +111,12 @@ func (s *Seat) Propose(now time.Duration, id epaxos.ProposalID, r epaxos.Request
 	return nil
 }
 
-// Read asks how far to execute before a read may be served: up to a command in the log that has no effect.
+// Read asks how far to execute before a read may be served: up to a command in the log that has no effect. A node
+// cannot be refused that, so what the queue has no room for waits.
 func (s *Seat) Read(now time.Duration, id epaxos.ProposalID, _ epaxos.Footprint) {
-	//nolint:errcheck // there is no answer to refuse it with; its deadline ends it
-	s.Propose(now, id, epaxos.Request{}, nil)
+	if s.Propose(now, id, epaxos.Request{}, nil) != nil {
+		s.postponed = append(s.postponed, id)
+	}
 }
 
 // reads reports whether a request is a Read. A state machine has no request without a payload.
@@ -142,7 +146,12 @@ func (s *Seat) Step(now time.Duration, e epaxos.Envelope) {
 }
 
 // Tick lets time pass.
-func (s *Seat) Tick(now time.Duration) { s.core.Tick(now) }
+func (s *Seat) Tick(now time.Duration) {
+	for len(s.postponed) > 0 && s.Propose(now, s.postponed[0], epaxos.Request{}, nil) == nil {
+		s.postponed = s.postponed[1:]
+	}
+	s.core.Tick(now)
+}
 
 // Suspect tells that a member seems to be dead, or alive again.
 func (s *Seat) Suspect(now time.Duration, id epaxos.ReplicaID, suspected bool) {
@@ -194,6 +203,11 @@ func (s *Seat) execute(x *Execution, out *epaxos.Ready) {
 	fast := s.byPath(x.Proposals)
 	if len(command.Requests) > 0 {
 		id := s.instance(s.numbered + 1)
+		if command.Requests[0].Opens() { // what it writes is named by its place
+			command = &epaxos.Command{Requests: command.Requests, Footprint: epaxos.Footprint{
+				{Mode: epaxos.Write, Space: epaxos.SpaceSession, Key: id.Key()},
+			}}
+		}
 		out.Committed = append(out.Committed, epaxos.Decision{ID: id, Command: command, Deps: s.vector(s.numbered)})
 		s.numbered++
 		if len(proposals) > 0 {

@@ -14,7 +14,7 @@ func (w *world) tally(h *host) {
 		return
 	}
 	addStats(&w.report.Stats, h.core.Stats())
-	order := h.order.Branches()
+	order := h.order.graph.Branches()
 	w.report.Order.Add(&order)
 }
 

@@ -67,10 +67,12 @@ func (w *world) checkEnd() {
 		if !w.serves(i) {
 			continue
 		}
-		w.stop(w.check.bounds.atRest(i, h.core.Stats()))
-		w.stop(w.check.forgotten(i))
 		w.stop(w.check.released(i))
-		if uint64(i) == w.options.Seed%uint64(len(w.hosts)) { // one is enough, and not cheap
+		if w.options.other == nil {
+			w.stop(w.check.bounds.atRest(i, h.core.Stats()))
+			w.stop(w.check.forgotten(i))
+		}
+		if w.options.other == nil && uint64(i) == w.options.Seed%uint64(len(w.hosts)) { // one is enough, and not cheap
 			w.stop(w.check.forgets(i))
 		}
 		if err := h.node.Flush(); err != nil {

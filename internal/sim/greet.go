@@ -34,7 +34,7 @@ const (
 // may have been late; but nobody has anything to ask any more.
 func (c *checker) disturbs(e epaxos.Envelope) {
 	newest := c.newest().members.Epoch
-	if !c.resting || !c.votes(hostOf(e.From), newest) || !c.votes(hostOf(e.To), newest) {
+	if !c.resting || c.w.options.other != nil || !c.votes(hostOf(e.From), newest) || !c.votes(hostOf(e.To), newest) {
 		return // to who was removed and has not heard of it, nobody answers
 	}
 	switch e.Message.(type) {
@@ -59,7 +59,7 @@ func (w *world) rest() {
 		w.runUntil(w.now + restGrace)
 	}
 	for i, h := range w.hosts {
-		if w.err == nil && w.serves(i) && !h.core.Quiet() {
+		if w.err == nil && w.options.other == nil && w.serves(i) && !h.core.Quiet() {
 			w.violated("boundedness", "r%d is not quiet: %+v", replicaOf(i), h.core.Stats())
 		}
 	}

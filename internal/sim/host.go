@@ -20,7 +20,7 @@ type host struct {
 	told    wire.Members // whom it knows while it has no state
 	node    *node.Node   // nil while it is down
 	life    int
-	core    *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none
+	core    *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none, or another
 	order   *watchedOrder
 	index   *deps.Index
 	rand    *rand.Rand
@@ -116,16 +116,25 @@ func (w *world) start(i int) {
 		NewCore: func(m epaxos.Membership) (node.Core, error) {
 			w.tally(h) // of the epoch before
 			w.check.begins(i, m)
+			r := stream(w.options.Seed, streamHost, coreStream(m.Epoch, h.life, i))
+			if other := w.options.other; other != nil {
+				return other.newCore(&w.setup, id, m, r)
+			}
 			h.index = deps.New(m.N())
 			core, err := epaxos.New(epaxos.Config{
-				ID: id, Membership: m, Index: h.index, Rand: stream(w.options.Seed, streamHost, coreStream(m.Epoch, h.life, i)),
-				Limits: w.setup.limits, Timing: w.setup.timing,
+				ID: id, Membership: m, Index: h.index, Rand: r, Limits: w.setup.limits, Timing: w.setup.timing,
 			})
 			h.core = core
 			return core, err
 		},
 		NewOrderer: func(m epaxos.Membership) node.Orderer {
-			order.Graph, order.epoch, order.next = execution.NewGraph(m), m.Epoch, nil
+			order.epoch, order.next = m.Epoch, nil
+			if other := w.options.other; other != nil {
+				order.Orderer = other.newOrderer(m)
+				return order
+			}
+			order.graph = execution.NewGraph(m)
+			order.Orderer = order.graph
 			return order
 		},
 		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: w.setup.writeBack, Trace: w.tracer(),

@@ -21,6 +21,10 @@ func (w *world) harass(from, to int, header wire.FrameHeader, messages []epaxos.
 		!w.serves(to) {
 		return
 	}
+	if w.options.other != nil {
+		w.truncate(from, to, header, messages)
+		return
+	}
 	sender, members := replicaOf(from), h.core.Membership()
 	for _, m := range messages {
 		if epaxos.EpochOf(m) != members.Epoch {

@@ -16,7 +16,7 @@ func (c *checker) sent(host int, messages []epaxos.Envelope) {
 			c.w.violated(why.Invariant, "%s, but %s", c.format(e), why.Text)
 			return
 		}
-		if c.book(epaxos.EpochOf(e.Message)) == nil {
+		if c.w.options.other != nil || c.book(epaxos.EpochOf(e.Message)) == nil {
 			continue // it is of no epoch
 		}
 		saved := c.durable[host][epaxos.InstanceOf(e.Message)]

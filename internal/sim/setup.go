@@ -101,6 +101,9 @@ func (o *Options) draw() setup {
 		o.Faults = faults
 	}
 	s.drawMembers(r, o.Replicas)
+	if o.other != nil {
+		o.other.restrict(&s)
+	}
 	s.drawLinks(r)
 	s.drawTiming(r)
 	s.drawLimits(r)

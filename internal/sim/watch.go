@@ -6,6 +6,7 @@ import (
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
+	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 	"github.com/264bc8cf/epaxos/storage"
 )
@@ -69,7 +70,9 @@ func (c *checker) decided(host int, d epaxos.Decision) {
 	if !seen {
 		c.decisions[d.ID] = &d
 		b := c.book(d.ID.Epoch)
-		c.w.stop(b.ledger.decided(&d))
+		if c.w.options.other == nil {
+			c.w.stop(b.ledger.decided(&d))
+		}
 		c.w.stop(b.visible.decided(&d))
 		return
 	}
@@ -140,6 +143,9 @@ func (c *checker) synced(host int, batch storage.Batch) {
 		}
 		known := c.durable[host][r.ID].Command != nil
 		c.record(host, *r)
+		if c.w.options.other != nil {
+			continue
+		}
 		c.book(epoch).ledger.recorded(host, r)
 		if !known { // else it is saved once more, so that an older group can go
 			c.w.stop(c.bounds.led(host, r))
@@ -238,7 +244,7 @@ func (c *checker) crashed(host int, d *disk) {
 		}
 		for i := range group.Records {
 			c.record(host, group.Records[i])
-			if b := c.book(group.Records[i].ID.Epoch); b != nil {
+			if b := c.book(group.Records[i].ID.Epoch); b != nil && c.w.options.other == nil {
 				b.ledger.recorded(host, &group.Records[i])
 			}
 		}
@@ -296,7 +302,7 @@ func (c *checker) reread(host int, log *hostEffects, state map[pointKey]string) 
 func (c *checker) turned(host int) {
 	h := c.w.hosts[host]
 	c.turnedTo(host)
-	if !h.votes() {
+	if !h.votes() || c.w.options.other != nil {
 		return
 	}
 	c.w.stop(c.bounds.turned(host, h.core.Stats(), h.core.Tops()))
@@ -320,7 +326,8 @@ func (c *checker) turned(host int) {
 // decision that dies with its replica before that, and of which no message has left, was never made:
 // nobody has heard of it.
 type watchedOrder struct {
-	*execution.Graph
+	node.Orderer
+	graph *execution.Graph // the same, of EPaxos*
 	w     *world
 	host  int
 	epoch epaxos.Epoch
@@ -336,7 +343,7 @@ type expected struct {
 // Commit implements node.Orderer.
 func (o *watchedOrder) Commit(id epaxos.InstanceID, command *epaxos.Command, deps epaxos.Dependencies) {
 	o.w.check.decided(o.host, epaxos.Decision{ID: id, Command: command, Deps: deps})
-	o.Graph.Commit(id, command, deps)
+	o.Orderer.Commit(id, command, deps)
 }
 
 // Next implements node.Orderer.
@@ -345,7 +352,7 @@ func (o *watchedOrder) Next() []execution.Vertex {
 		at := o.next[0].place
 		o.w.violated("once", "r%d passes over request %d of %v, which stands", replicaOf(o.host), at.request, at.id)
 	}
-	component := o.Graph.Next()
+	component := o.Orderer.Next()
 	if component == nil {
 		return nil
 	}
@@ -366,7 +373,7 @@ func (o *watchedOrder) Next() []execution.Vertex {
 
 // TakeExecuted implements node.Orderer.
 func (o *watchedOrder) TakeExecuted() []epaxos.InstanceID {
-	taken := o.Graph.TakeExecuted()
+	taken := o.Orderer.TakeExecuted()
 	for _, id := range taken {
 		o.w.check.bounds.executed(o.host, id)
 	}

@@ -84,7 +84,7 @@ func (w *world) delays(from, to int, m epaxos.Message) bool {
 // lateness is the delay of a message by its type, or by its type, instance and link: with the second
 // the replicas know different instances, and no repetition evens it out.
 func (w *world) lateness(t *trouble, from, to int, m epaxos.Message) time.Duration {
-	kind := typeOf(m)
+	kind := w.kindOf(m)
 	if kind != messageType(t.Type) {
 		return 0
 	}
@@ -99,6 +99,9 @@ func (w *world) lateness(t *trouble, from, to int, m epaxos.Message) time.Durati
 	draw.add(uint64(kind)<<32 | uint64(from)<<16 | uint64(to)) //nolint:gosec // small
 	draw.add(uint64(id.Replica)<<48 | uint64(id.Slot))
 	draw.add(uint64(t.index)) //nolint:gosec // small
+	if w.options.other != nil {
+		draw.addBytes(opaque(m))
+	}
 	if float64(draw>>40)/(1<<24) >= t.Level {
 		return 0
 	}

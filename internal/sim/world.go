@@ -17,6 +17,7 @@ type Options struct {
 	Epochs   Epochs        // whether the membership changes
 	Log      bool          // keep the lines of the trace; they change nothing else
 
+	other  *other                                    // instead of EPaxos*; nil is none
 	plant  func(*Report) string                      // hears of every fault that happens, and may name a violation
 	script func(from, to int, m epaxos.Message) bool // reports whether a message is lost; nil loses none
 }

@@ -36,7 +36,7 @@ type ClientRequest struct {
 
 	Consistency Consistency // with RequestRead
 	// Token is with SessionConsistency, and with a RequestWatch that begins: as AppendToken wrote it. What is told
-	// shows at least what it names.
+	// shows at least what it names. With CutConsistency it is the id of the cut, as AppendInstanceID wrote it.
 	Token []byte
 }
 
@@ -52,6 +52,7 @@ const (
 	RequestSession                         // replicate Payload, a SessionOp; Response.Result is a SessionResult
 	RequestRead                            // answer Payload, which changes nothing, as Consistency says
 	RequestWatch                           // Payload is a WatchRequest, Response.Result a WatchResult; see Token
+	RequestRelease                         // Payload is the id of a cut, which this replica need not keep any longer
 )
 
 // Consistency says what a read may show.
@@ -61,6 +62,7 @@ const (
 	Linearizable       Consistency = iota + 1 // all that was answered anywhere before the read began
 	SessionConsistency                        // all that Token names
 	Stale                                     // what the replica has executed
+	CutConsistency                            // what was executed before the cut that Token names, and nothing else
 )
 
 // ClientResponse answers the request with the same id.
@@ -98,6 +100,8 @@ const (
 	CodeSessionCovered // a checkpoint covers the number
 	CodeSessionWindow  // the number is beyond the window of the session
 	CodeSettled        // it was settled that the request is never executed
+
+	CodeCutGone // with CutConsistency: this replica does not hold the state at the cut (any more)
 )
 
 // Outcome says what became of the effect of a request. Of a request of a session, OutcomeNotApplied is said of

@@ -12,20 +12,31 @@ const (
 	ControlReconfigure ControlKind = iota + 1
 	// ControlBarrier changes nothing: whatever was executed before it is one cut, the same everywhere.
 	ControlBarrier
+	// ControlCut changes nothing: each replica that executes it keeps the state readable as it is behind it, which is
+	// the same everywhere. The cut is named by the instance.
+	ControlCut
 )
+
+// CutTTLMax is the longest time, in milliseconds, that a state is kept readable: an hour.
+const CutTTLMax = 60 * 60 * 1000
 
 // Control is a command for the service itself.
 type Control struct {
 	Kind    ControlKind
 	Members *Members // with ControlReconfigure only
+	TTL     uint64   // with ControlCut only: milliseconds that the state is kept, from 1 to CutTTLMax
 }
 
 // Format is the level from which on the command may be proposed: older programs would not understand it.
 func (c *Control) Format() uint32 {
-	if c.Kind == ControlBarrier {
+	switch c.Kind {
+	case ControlBarrier:
 		return FormatBarriers
+	case ControlCut:
+		return FormatCuts
+	default:
+		return FormatMin
 	}
-	return FormatMin
 }
 
 // Footprint is what the command touches: everything, so that it has one place in the order of all commands.
@@ -37,14 +48,17 @@ func (c *Control) Footprint() epaxos.Footprint {
 	return epaxos.Footprint{{Mode: epaxos.Everything, Space: space}}
 }
 
-// AppendControl appends [kind, members or nil].
+// AppendControl appends [kind, members or nil], of a cut [kind, ttl].
 func AppendControl(dst []byte, c *Control) []byte {
 	e := appendTo(dst)
 	e.array(2)
 	e.uint(uint64(c.Kind))
-	if c.Members == nil {
+	switch {
+	case c.Kind == ControlCut:
+		e.uint(c.TTL)
+	case c.Members == nil:
 		e.nil()
-	} else {
+	default:
 		e.members(c.Members)
 	}
 	return e.done()
@@ -55,7 +69,11 @@ func DecodeControl(body []byte) (Control, error) { return decode("Control", body
 
 func (d *decoder) control() Control {
 	d.exactly("array", 2)
-	c := Control{Kind: ControlKind(d.uint("kind", uint64(ControlReconfigure), uint64(ControlBarrier)))}
+	c := Control{Kind: ControlKind(d.uint("kind", uint64(ControlReconfigure), uint64(ControlCut)))}
+	if c.Kind == ControlCut {
+		c.TTL = d.uint("ttl", 1, CutTTLMax)
+		return c
+	}
 	if d.nil("members") {
 		if c.Kind == ControlReconfigure {
 			d.fail("members", "a Reconfigure without any")
@@ -70,7 +88,7 @@ func (d *decoder) control() Control {
 	return c
 }
 
-// ControlResult is the answer to a command for the service itself.
+// ControlResult is the answer to a command for the service itself; that to a ControlCut is its InstanceID.
 type ControlResult struct {
 	Refused string  // why nothing was changed; empty if it was
 	Members Members // in force after it

@@ -45,13 +45,18 @@ var controlCodec = codec[Control]{
 	samples: []sample[Control]{
 		{"barrier", Control{Kind: ControlBarrier}},
 		{"reconfigure", Control{Kind: ControlReconfigure, Members: &someMembers}},
+		{"cut", Control{Kind: ControlCut, TTL: CutTTLMax}},
 	},
 	generate: func(t *rapid.T) Control {
-		if rapid.Bool().Draw(t, "barrier") {
+		switch ControlKind(drawNumber(t, uint64(ControlReconfigure), uint64(ControlCut))) {
+		case ControlBarrier:
 			return Control{Kind: ControlBarrier}
+		case ControlCut:
+			return Control{Kind: ControlCut, TTL: drawNumber(t, 1, CutTTLMax)}
+		default:
+			m := drawMembers(t)
+			return Control{Kind: ControlReconfigure, Members: &m}
 		}
-		m := drawMembers(t)
-		return Control{Kind: ControlReconfigure, Members: &m}
 	},
 	encode: func(dst []byte, c Control) []byte { return AppendControl(dst, &c) }, decode: DecodeControl,
 }

@@ -13,6 +13,7 @@ const (
 const (
 	FormatBarriers uint32 = 2 // ControlBarrier, and with it snapshots of a cluster that serves
 	FormatLeases   uint32 = 3 // keys that end with a lease
+	FormatCuts     uint32 = 3 // ControlCut, and with it reads of a state that is kept
 )
 
 // Hello opens a connection between two replicas, each way.
