@@ -86,7 +86,8 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 	flags.StringVar(&o.Protocols, "protocols", o.Protocols,
 		"epaxos, epaxos-f1e1, epaxos-all, basicpaxos, multipaxos, flexiblepaxos-q2, fastpaxos, and multipaxos@SITE")
 	flags.StringVar(&f.mode, "mode", "sim",
-		"sim: virtual time; real: real replicas, sockets and disks, with emulated round trips, on the clock on the wall")
+		"sim: virtual time; real: real replicas, sockets and disks, with emulated round trips, on the clock on the wall; "+
+			"both: one beside the other")
 	flags.StringVar(&f.replicas, "replicas", list(o.Replicas), "numbers of replicas, such as 3,5,7")
 	if len(o.Conflicts) > 0 {
 		flags.StringVar(&f.conflicts, "conflicts", list(o.Conflicts),
@@ -125,6 +126,10 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 		"commands on one key that a replica of EPaxos has in flight; 0 is what ships")
 	flags.DurationVar(&o.Tuning.FastPathWait, "epaxos-fast-path-wait", 0,
 		"how long a slow quorum of EPaxos waits for a fast one; 0 is what ships")
+	flags.DurationVar(&o.Tuning.DisputedWait, "epaxos-disputed-wait", 0,
+		"the same where one answer has differed already, which by default ends the wait")
+	flags.IntVar(&o.Tuning.Gather, "epaxos-gather", 0,
+		"requests that wait for one key and go in one command of EPaxos; 0 is what ships, 1 none")
 	flags.IntVar(&o.Workers, "workers", 0, "runs at a time; 0 is one for each processor")
 	flags.StringVar(&o.Out, "out", "", "directory for results.csv, results.json, report.html and run.json")
 }
@@ -134,9 +139,12 @@ func (f *experimentFlags) choose(flags *pflag.FlagSet, o *experiment.Options) er
 	switch f.mode {
 	case "sim":
 		return nil
+	case "both":
+		o.Real, o.Both = live.Run, true
+		return nil
 	case "real":
 	default:
-		return fmt.Errorf("--mode %s: take sim or real", f.mode)
+		return fmt.Errorf("--mode %s: take sim, real or both", f.mode)
 	}
 	for _, name := range []string{"sync", "cpu", "workers"} {
 		if flags.Changed(name) {
