@@ -54,6 +54,15 @@
 // CPU of unnamed ones. WithoutSession leaves them unnamed: then the client retries only operations it never sent, or
 // that were refused as retryable and not applied, and never repeats an operation that may have taken effect.
 //
+// # Leases
+//
+// Client.Grant makes a lease and keeps it alive. Keys that are put under it (WithLease, in Put, PutIfAbsent, Swap,
+// the compare-and-sets and their likes in transactions) are deleted when it ends, all in one moment: when it was
+// not kept alive for its time to live, or is revoked. Lease.Done is closed when it is lost, or when it is no longer
+// certain to live, by the clock of this process and early enough that no replica has ended it before. A holder that was
+// paused can still be late; what it must not do then is guarded by the version of a leased key, which grows with
+// each holder: package recipes hands it out as fencing token. The cluster must be at format level 3.
+//
 // # Consistency of reads
 //
 // Linearizable, the default, shows all that was answered anywhere before the read began. Get takes one round
