@@ -176,6 +176,9 @@ func (s *setup) drawTiming(r *rand.Rand) {
 		s.timing.Stagger = between(r, trip/2, trip+200*time.Millisecond)
 		s.suspectAfter = between(r, trip+100*time.Millisecond, trip+600*time.Millisecond)
 	}
+	if s.timing.FastPathWait%2 == 0 {
+		s.timing.DisputedWait = s.timing.FastPathWait // patience is legal, though it does not ship
+	}
 	if r.IntN(4) == 0 {
 		s.timing = epaxos.DefaultTiming()
 	}
