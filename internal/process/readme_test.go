@@ -114,7 +114,20 @@ func (d *dialogue) say(command string) ([]string, string) {
 
 func (d *dialogue) expect(b *block, command string, want []string) {
 	d.t.Helper()
-	got, code := d.say(d.adapt(command))
+	line := d.adapt(command)
+	// What is typed at the prompt of epaxos shell is what it is given here, where it shows no prompt.
+	var typed []string
+	want = slices.DeleteFunc(slices.Clone(want), func(shown string) bool {
+		line, prompted := strings.CutPrefix(shown, "epaxos> ")
+		if prompted {
+			typed = append(typed, line)
+		}
+		return prompted
+	})
+	if len(typed) > 0 {
+		line = fmt.Sprintf("%s <<'END OF LINES'\n%s\nEND OF LINES", line, strings.Join(typed, "\n"))
+	}
+	got, code := d.say(line)
 	if code != "0" {
 		d.t.Errorf("%v: %s: code %s\n%s\n%s", b, command, code, strings.Join(got, "\n"), d.errs)
 	}
@@ -154,6 +167,9 @@ func (d *dialogue) adapt(command string) string {
 		command += " --duration 500ms"
 	case strings.Contains(command, "epaxos experiment"):
 		command += " --duration 1s --warmup 100ms --conflicts 0,100 --protocols epaxos"
+	case strings.Contains(command, "epaxos watch"):
+		// Who writes the next command sees that the watch has begun.
+		command += " until grep -q current changes; do sleep 0.05; done"
 	case strings.Contains(command, "epaxos init"):
 		d.replicas = 3
 		command += fmt.Sprintf(" --base-port %d", d.base)
