@@ -86,7 +86,8 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 	flags.StringVar(&o.Protocols, "protocols", o.Protocols,
 		"epaxos, epaxos-f1e1, epaxos-all, basicpaxos, multipaxos, flexiblepaxos-q2, fastpaxos, and multipaxos@SITE")
 	flags.StringVar(&f.mode, "mode", "sim",
-		"sim: virtual time; real: real replicas, sockets and disks, with emulated round trips, on the clock on the wall")
+		"sim: virtual time; real: real replicas, sockets and disks, with emulated round trips, on the clock on the wall; "+
+			"both: one beside the other")
 	flags.StringVar(&f.replicas, "replicas", list(o.Replicas), "numbers of replicas, such as 3,5,7")
 	if len(o.Conflicts) > 0 {
 		flags.StringVar(&f.conflicts, "conflicts", list(o.Conflicts),
@@ -134,9 +135,12 @@ func (f *experimentFlags) choose(flags *pflag.FlagSet, o *experiment.Options) er
 	switch f.mode {
 	case "sim":
 		return nil
+	case "both":
+		o.Real, o.Both = live.Run, true
+		return nil
 	case "real":
 	default:
-		return fmt.Errorf("--mode %s: take sim or real", f.mode)
+		return fmt.Errorf("--mode %s: take sim, real or both", f.mode)
 	}
 	for _, name := range []string{"sync", "cpu", "workers"} {
 		if flags.Changed(name) {

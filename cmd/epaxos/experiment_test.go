@@ -18,7 +18,7 @@ func TestExperimentUsage(t *testing.T) {
 		{[]string{"conflict-rate", "--replicas", "some"}, "is no number"},
 		{[]string{"conflict-rate", "--replicas", "3.5"}, "is not whole"},
 		{[]string{"conflict-rate", "--conflicts", "none"}, "name at least one conflict rate"},
-		{[]string{"family", "--mode", "warp"}, "take sim or real"},
+		{[]string{"family", "--mode", "warp"}, "take sim, real or both"},
 		{[]string{"family", "--mode", "real", "--sync", "1ms"}, "--sync is of --mode sim"},
 		{[]string{"family", "--rtt", "nowhere"}, "take one of [sosp13"},
 		{[]string{"family", "--load", "much"}, "want open:RATE"},

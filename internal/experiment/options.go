@@ -36,8 +36,9 @@ type Options struct {
 	Clients   []int // for the experiment scale
 	Workers   int   // runs at a time, in virtual time
 	// Real, if set, plays each point with real replicas, one after the other, instead of in virtual time. Then
-	// Emulation.Sync and Emulation.CPU must be zero.
+	// Emulation.Sync and Emulation.CPU must be zero. With Both set, it is played in both ways.
 	Real     Runner
+	Both     bool
 	Out      string
 	Version  string
 	Progress io.Writer // nil is none

@@ -17,16 +17,26 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	began := time.Now()
-	results, err := o.runAll(ctx, points)
+	report, results, err := o.play(ctx, points)
 	if err != nil {
 		return Report{}, err
 	}
-	report := find(o.Name).show(&o, results)
 	report.print(o.Terminal)
 	if o.Out == "" {
 		return report, nil
 	}
 	return report, o.Write(report, results, time.Since(began))
+}
+
+func (o *Options) play(ctx context.Context, points []Point) (Report, []Result, error) {
+	if o.Both {
+		return o.both(ctx, points)
+	}
+	results, err := o.runAll(ctx, points)
+	if err != nil {
+		return Report{}, nil, err
+	}
+	return find(o.Name).show(o, results), results, nil
 }
 
 // Validate reports why the experiment cannot be run, or nil.

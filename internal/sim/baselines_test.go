@@ -28,6 +28,7 @@ type baseline struct {
 	quorums   func(n int) paxos.Quorums
 	unchecked bool // the quorums need not meet
 	forgets   bool // a restart loses what was saved
+	lazy      bool // votes are told before they are synced
 }
 
 func baselines() []baseline {
@@ -46,6 +47,15 @@ type forgetful struct{ *paxos.Seat }
 
 func (forgetful) Restore(epaxos.Record) error { return nil }
 
+// lazy is a core that waits for no disk.
+type lazy struct{ *paxos.Seat }
+
+func (l lazy) Ready() epaxos.Ready {
+	ready := l.Seat.Ready()
+	ready.MustSync = false
+	return ready
+}
+
 // in makes the protocol what runs in a simulation.
 func (b baseline) in(n int) *other {
 	q := b.quorums(n)
@@ -61,10 +71,14 @@ func (b baseline) in(n int) *other {
 					Backoff: s.timing.Fetch, Patience: s.timing.Resend,
 				},
 			}, m)
-			if b.forgets {
+			switch {
+			case b.forgets:
 				return forgetful{seat}, err
+			case b.lazy:
+				return lazy{seat}, err
+			default:
+				return seat, err
 			}
-			return seat, err
 		},
 	}
 }
@@ -138,6 +152,8 @@ func TestBrokenBaselines(t *testing.T) {
 		{baseline{name: "basic without memory", kind: paxos.KindBasic, quorums: paxos.Majority, forgets: true}, 3},
 		{baseline{name: "multi without memory", kind: paxos.KindMulti, quorums: paxos.Majority, forgets: true}, 3},
 		{baseline{name: "fast without memory", kind: paxos.KindFast, quorums: paxos.FastQuorums, forgets: true}, 5},
+		{baseline{name: "basic without syncs", kind: paxos.KindBasic, quorums: paxos.Majority, lazy: true}, 3},
+		{baseline{name: "multi without syncs", kind: paxos.KindMulti, quorums: paxos.Majority, lazy: true}, 3},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
