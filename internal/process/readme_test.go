@@ -220,12 +220,12 @@ func freePorts(t *testing.T, n int) int {
 // volatile are the columns of tables that differ from run to run.
 var volatile = []string{
 	"PATH", "UPTIME", "EXECUTED", "BEHIND", "LED", "FAST", "WAITING", "DISK", "FREE", "LAG", "SILENT", "AGE", "TTL",
-	"TOKEN",
+	"TOKEN", "LEASE", "CUT",
 }
 
 var (
 	heading = regexp.MustCompile(`^[A-Z][A-Z ]+$`)
-	gap     = regexp.MustCompile(`\s{2,}`)
+	gap     = regexp.MustCompile(`\t+|\s{2,}`)
 	differs = regexp.MustCompile(`\b[0-9a-f]{32}\b|\b\d+(\.\d+)?(ms|µs|s|m|[KMGT]?i?B)\b|\d+\.\d+`)
 	who     = regexp.MustCompile(`replica \d+( on the (fast|slow) path)?`)
 	numbers = regexp.MustCompile(`\d+(\.\d+)?`)
@@ -254,7 +254,8 @@ func masked(lines []string) []string {
 			all[i] = numbers.ReplaceAllString(strings.Join(cells, " | "), "~")
 		default:
 			head, measures = nil, false
-			all[i] = differs.ReplaceAllString(who.ReplaceAllString(strings.TrimRight(line, " "), "replica ~"), "~")
+			line = gap.ReplaceAllString(strings.TrimSpace(line), "  ")
+			all[i] = differs.ReplaceAllString(who.ReplaceAllString(line, "replica ~"), "~")
 		}
 	}
 	return all
