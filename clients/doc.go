@@ -10,8 +10,8 @@
 //	result, err := client.Get(ctx, "colour")
 //
 // One endpoint is enough: the replicas tell the others. Package profile dials by the file that init wrote. Get, Put,
-// Range, Txn and their like speak to the bundled key-value machine; Do, Query, Submit and Start carry any payload to any
-// other state machine.
+// Range, Txn and their like speak to the bundled key-value machine; Do, Query, Submit and Start carry any payload to
+// any other state machine.
 //
 // # The key-value machine
 //
