@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// interference predicts what commands of EPaxos* take where some are on a shared key, in milliseconds, from round trips
-// and rates alone: no messages, no turns, no windows.
+// interference predicts what commands of EPaxos* take where some are on a shared key, in milliseconds, from round
+// trips and rates alone: no messages, no turns, no windows.
 //
 // A command takes the round trip to the nearest fast quorum, and the syncs of the leader, of the voters, and of the
 // leader's commit. It crosses one of another region if that reaches a member of the quorum first and its own leader too
