@@ -138,8 +138,8 @@ func (w *Watches) Open(p Poll) error {
 	return nil
 }
 
-// One call of Serve gives no more answers, and about as many bytes: a change of a key that thousands watch must not hold
-// up everything else.
+// One call of Serve gives no more answers, and about as many bytes: a change of a key that thousands watch must not
+// hold up everything else.
 const (
 	serveMax      = 1024
 	serveBytesMax = 8 << 20
