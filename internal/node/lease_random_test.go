@@ -434,6 +434,9 @@ func TestTenants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() {
+		seeds = min(seeds, 2)
+	}
 	var ended, early, attached, moved int
 	for seed := range uint64(seeds) { //nolint:gosec // few
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
