@@ -9,7 +9,7 @@ PACKAGES ?= ./...
 MUTANTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race golden sim baselines schedules coverage mutants explore fuzz process robustness life bench demo experiments experiments-real cluster soak endurance once locks clean
+.PHONY: help build check test race golden sim baselines schedules coverage mutants explore fuzz process robustness life bench demo experiments experiments-real cluster soak endurance once counting watching locks clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,14 @@ locks: ## recipes on simulated clusters, with pauses and clock jumps: SEED= repl
 
 once: ## count while replicas are killed, and compare with what was told: LENGTH= of the run
 	ONCE=$(or $(LENGTH),30s) $(GO) test -count=1 -timeout 0 -v -run TestIncrementsTakeEffectOnce ./server
+
+counting: ## increments in simulated sessions, through kills, drops, failovers and restarts of clients: INCREMENTS=
+	$(GO) test -count=1 -timeout 0 -v -run TestCounting ./internal/sim -args \
+		-increments=$(or $(INCREMENTS),2000000) $(if $(SEED),-seed=$(SEED))
+
+watching: ## watchers that go from replica to replica, through every fault: RECONNECTS=
+	$(GO) test -count=1 -timeout 0 -v -run TestWatching ./internal/sim -args \
+		-reconnects=$(or $(RECONNECTS),100000) $(if $(SEED),-seed=$(SEED))
 
 soak: ## the long proofs: many seeds, ten million inputs per fuzz target
 	$(MAKE) sim RUNS=100000

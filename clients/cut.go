@@ -111,8 +111,8 @@ func (cut *Cut) Query(ctx context.Context, payload []byte) (Reply, error) {
 // releasePatience is how long Release waits for a replica that the context gives longer.
 const releasePatience = 2 * time.Second
 
-// Release tells all replicas that nobody reads at the cut any more. Those that do not hear of it, which is what an error
-// says, let go when its time is up.
+// Release tells all replicas that nobody reads at the cut any more. Those that do not hear of it, of which an error
+// tells, let go when its time is up.
 func (cut *Cut) Release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, releasePatience)
 	defer cancel()

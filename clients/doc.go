@@ -75,6 +75,16 @@
 //
 // None of them reads what is not decided, or will be undone.
 //
+// # Watches
+//
+// Client.Watch tells each change of a span of keys: those of each key in their order, each once, whatever happens to
+// connections, replicas and members. Watch.Token names what was told; FromToken goes on from there, in this process or
+// another, at any replica. There is no revision of the whole store, and no order between the changes of different keys
+// by different commands: such commands do not interfere, so replicas execute them in different orders, and an
+// agreement about one is just what they save. A consumer that is so slow that all replicas have forgotten what comes
+// next is told so, by EventResync, and then the state. A Watch has no goroutine: while nobody is in Next, nothing is
+// asked, and nothing is kept anywhere.
+//
 // # The nearest replica
 //
 // A probe goes to every replica each WithProbeInterval, ten times as often at first. The client

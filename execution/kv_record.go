@@ -60,13 +60,14 @@ func parseRecord(saved []byte) (record, error) {
 
 // saved is the form of a key that exists.
 func (now *record) saved() []byte {
-	saved := make([]byte, versionBytes, versionBytes+leaseBytes+len(now.value))
-	binary.BigEndian.PutUint64(saved, now.version)
-	if !now.lease.IsZero() {
-		binary.BigEndian.PutUint64(saved, now.version|leasedBit)
-		saved = append(saved, now.lease.Key()...)
+	if now.lease.IsZero() {
+		saved := make([]byte, versionBytes, versionBytes+len(now.value))
+		binary.BigEndian.PutUint64(saved, now.version)
+		return append(saved, now.value...)
 	}
-	return append(saved, now.value...)
+	saved := make([]byte, versionBytes, versionBytes+leaseBytes+len(now.value))
+	binary.BigEndian.PutUint64(saved, now.version|leasedBit)
+	return append(append(saved, now.lease.Key()...), now.value...)
 }
 
 // Ended implements Leaser: a key is deleted at the end of its lease, as by a delete.

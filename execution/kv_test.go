@@ -326,11 +326,23 @@ func TestDamagedValue(t *testing.T) {
 	if _, err := b.state.Run(KV{}, accesses(epaxos.Read, "k"), wire.AppendOp(nil, &op)); err == nil {
 		t.Error("a value shorter than its version was read")
 	}
-	b.state.Put(epaxos.SpaceState, "k", append(deletedRecord(1), "value"...))
-	for _, op := range []wire.Op{get("k"), add("k", 1), readRange("", "")} {
-		payload := wire.AppendOp(nil, &op)
-		if _, err := b.state.Run(KV{}, epaxos.Footprint{{Mode: epaxos.Everything}}, payload); !errors.Is(err, errValue) {
-			t.Errorf("%+v of a deleted key with a value: %v", op, err)
+	both := binary.BigEndian.AppendUint64(nil, deletedBit|leasedBit|1)
+	for name, saved := range map[string][]byte{
+		"deleted, with a value": append(deletedRecord(1), "value"...), "deleted, with a lease": append(both, make([]byte, 16)...),
+		"with a part of a lease": append(binary.BigEndian.AppendUint64(nil, leasedBit|1), "fifteen bytes.."...),
+	} {
+		b.state.Put(epaxos.SpaceState, "k", saved)
+		for _, op := range []wire.Op{get("k"), add("k", 1), readRange("", "")} {
+			payload := wire.AppendOp(nil, &op)
+			if _, err := b.state.Run(KV{}, epaxos.Footprint{{Mode: epaxos.Everything}}, payload); !errors.Is(err, errValue) {
+				t.Errorf("%+v of a key that is saved as %s: %v", op, name, err)
+			}
+		}
+		if _, _, err := (KV{}).Ended(saved, epaxos.InstanceID{}); !errors.Is(err, errValue) {
+			t.Errorf("end of a lease of a key that is saved as %s: %v", name, err)
+		}
+		if _, err := (KV{}).Orphaned(saved); !errors.Is(err, errValue) {
+			t.Errorf("restored without the lease, a key that is saved as %s: %v", name, err)
 		}
 	}
 }
@@ -348,6 +360,23 @@ func TestSavedForm(t *testing.T) {
 	saved, _, _ = b.state.Get(epaxos.SpaceState, "k")
 	if want := string(binary.BigEndian.AppendUint64(nil, 1<<63+3)); string(saved) != want {
 		t.Errorf("deleted: got %q, want %q", saved, want)
+	}
+	lease := epaxos.InstanceID{Epoch: 1, Replica: 2, Slot: 3}
+	now := record{found: true, version: 5, value: []byte("v"), lease: lease}
+	want := string(binary.BigEndian.AppendUint64(nil, 1<<62+5)) + lease.Key() + "v"
+	if string(now.saved()) != want {
+		t.Errorf("leased: got %q, want %q", now.saved(), want)
+	}
+	if read, err := parseRecord([]byte(want)); err != nil || !reflect.DeepEqual(read, now) {
+		t.Errorf("leased: %+v, %v, want %+v", read, err, now)
+	}
+	if after, err := (KV{}).Orphaned([]byte(want)); err != nil || string(after) != string(deletedRecord(6)) {
+		t.Errorf("restored without its lease: %q, %v", after, err)
+	}
+	free := now
+	free.lease = epaxos.InstanceID{}
+	if after, err := (KV{}).Orphaned(free.saved()); err != nil || string(after) != string(free.saved()) {
+		t.Errorf("restored, and without a lease: %q, %v", after, err)
 	}
 }
 

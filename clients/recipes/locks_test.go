@@ -209,16 +209,7 @@ func (a *actors) turnOf(s *Session, p *process, r *rand.Rand, who string) (holds
 	case k < 9:
 		a.campaign(ctx, s, p, r, who)
 	case k < 10:
-		i := a.puts(who)
-		switch err := NewQueue(s, worldPrefix+"queue").Enqueue(ctx, []byte(who)); {
-		case err == nil:
-			a.put(i)
-		case !errors.Is(err, clients.ErrOutcomeUnknown):
-			i.value = "" // it must not be there
-			a.book.mu.Lock()
-			delete(a.items, who)
-			a.book.mu.Unlock()
-		}
+		a.enqueue(ctx, s, who)
 	case k < 11:
 		a.take(ctx, NewQueue(s, worldPrefix+"queue"))
 	default:

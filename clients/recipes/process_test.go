@@ -32,8 +32,7 @@ type process struct {
 	floor       uint64
 	unknowns    int
 	pauses      int
-	// tamper, if set, decides what happens to a change in place of chance: the copy is lost before it is executed, or
-	// its answer is.
+	// tamper, if set, decides what happens to the next copy of a request.
 	tamper func(op *wire.Op) fate
 }
 
@@ -43,7 +42,11 @@ const (
 	arrives fate = iota
 	requestLost
 	answerLost
+	late // by lateBy
 )
+
+// lateBy is longer than anybody waits for one answer.
+const lateBy = 20 * time.Second
 
 func (w *world) process(seed uint64) *process {
 	return &process{
@@ -161,7 +164,7 @@ func (p *process) send(request epaxos.Request, answers chan<- node.Answer, refus
 	defer w.mu.Unlock()
 	h := w.hosts[p.home]
 	fate := arrives
-	if p.tamper != nil && request.Number > 0 && !request.Opens() {
+	if p.tamper != nil && (request.Number > 0 || request.Session.IsZero()) && !request.Opens() {
 		if op, err := wire.DecodeOp(request.Payload); err == nil {
 			fate = p.tamper(&op)
 		}
@@ -169,7 +172,11 @@ func (p *process) send(request epaxos.Request, answers chan<- node.Answer, refus
 	if p.cut || w.loses() || fate == requestLost {
 		return
 	}
-	w.after(w.delay(), func() {
+	delay := w.delay()
+	if fate == late {
+		delay += lateBy
+	}
+	w.after(delay, func() {
 		if p.cut || h.cut {
 			return
 		}

@@ -35,6 +35,7 @@ type world struct {
 	latency  time.Duration
 	last     epaxos.ProposalID
 	trace    uint64 // digest of what the nodes did
+	due      chan func()
 	executed int
 }
 
@@ -73,7 +74,7 @@ type waiting struct {
 }
 
 const (
-	tickEvery  = 20 * time.Millisecond
+	tickEvery  = 40 * time.Millisecond
 	greetEvery = 250 * time.Millisecond
 	suspectAt  = 700 * time.Millisecond
 )
@@ -81,7 +82,9 @@ const (
 func newWorld(t testing.TB, seed uint64, replicas int) *world {
 	w := &world{
 		t: t, began: time.Now(), rand: rand.New(rand.NewPCG(seed, 1)), latency: 5 * time.Millisecond, //nolint:gosec // reproducible
+		due: make(chan func(), 1<<16),
 	}
+	go w.run()
 	for i := range replicas {
 		h := &host{
 			id: epaxos.ReplicaID(i + 1), store: storage.NewMemory(storage.MemoryOptions{}), //nolint:gosec // few
@@ -129,13 +132,21 @@ func (w *world) now() time.Duration { return time.Since(w.began) }
 // after does something later, at an instant of its own.
 func (w *world) after(d time.Duration, do func()) {
 	jitter := time.Duration(w.rand.IntN(int(time.Millisecond)))
-	time.AfterFunc(d+jitter, func() {
+	time.AfterFunc(d+jitter, func() { w.due <- do })
+}
+
+// run does what is due, on one goroutine, whose stack grows once.
+func (w *world) run() {
+	for do := range w.due {
+		if do == nil {
+			return
+		}
 		w.mu.Lock()
-		defer w.mu.Unlock()
 		if !w.stopped {
 			do()
 		}
-	})
+		w.mu.Unlock()
+	}
 }
 
 // fail ends the run.
@@ -151,6 +162,7 @@ func (w *world) stop() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
+	w.due <- nil
 	return w.failure
 }
 

@@ -27,6 +27,7 @@ type connection struct {
 
 	dialTimeout time.Duration // 0 is timeout
 	cluster     [16]byte      // of the profile, once connected
+	deadline    time.Time     // when the timeout is over
 }
 
 // Forms of output.
@@ -61,12 +62,20 @@ func choices(forms []string) string {
 
 // with connects, calls f, and disconnects. The context that f gets ends with the timeout.
 func (c *connection) with(ctx context.Context, f func(context.Context, *clients.Client) error) error {
+	return c.hold(ctx, func(ctx context.Context, client *clients.Client) error {
+		ctx, cancel := context.WithDeadline(ctx, c.deadline)
+		defer cancel()
+		return f(ctx, client)
+	})
+}
+
+// hold is with, for what lasts until it is interrupted: only to connect ends with the timeout.
+func (c *connection) hold(ctx context.Context, f func(context.Context, *clients.Client) error) error {
 	access, err := c.check()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+	c.deadline = time.Now().Add(c.timeout)
 	named, err := c.named(ctx)
 	if err != nil {
 		return err

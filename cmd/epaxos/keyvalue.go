@@ -87,6 +87,7 @@ func (o *operation) raw(key string, result clients.Result) error {
 
 func putCommand(sh *shell) *cobra.Command {
 	var absent, previous bool
+	var lease leaseFlag
 	o := newOperation(sh, &cobra.Command{
 		Use:   "put KEY [VALUE]",
 		Short: "Write a key",
@@ -98,11 +99,16 @@ func putCommand(sh *shell) *cobra.Command {
 			"  epaxos put owner ann --if-absent",
 		Args: cobra.RangeArgs(1, 2),
 	})
+	lease.add(o.cmd)
 	o.cmd.Flags().BoolVar(&absent, "if-absent", false, "only create the key")
 	o.cmd.Flags().BoolVar(&previous, "previous", false, "show the value that was there")
 	o.cmd.MarkFlagsMutuallyExclusive("if-absent", "previous")
 	value := o.takesValue()
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
+		options, err := lease.options()
+		if err != nil {
+			return err
+		}
 		put, op := client.Put, "put"
 		switch {
 		case absent:
@@ -110,7 +116,7 @@ func putCommand(sh *shell) *cobra.Command {
 		case previous:
 			put, op = client.Swap, "swap"
 		}
-		result, err := put(ctx, args[0], *value)
+		result, err := put(ctx, args[0], *value, options...)
 		if err != nil {
 			return err
 		}
@@ -213,6 +219,7 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 	var expect string
 	var version uint64
 	var absent bool
+	var lease leaseFlag
 	o := newOperation(sh, &cobra.Command{
 		Use:   "cas KEY [VALUE] --expect OLD | --version N | --absent",
 		Short: "Write a key if it is as expected",
@@ -223,6 +230,7 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 			"  epaxos cas colour green --version 7",
 		Args: cobra.RangeArgs(1, 2),
 	})
+	lease.add(o.cmd)
 	flags := o.cmd.Flags()
 	flags.StringVar(&expect, "expect", "", "value that the key must have")
 	flags.Uint64Var(&version, "version", 0, "version that the key must have")
@@ -234,12 +242,15 @@ func compareAndSetCommand(sh *shell) *cobra.Command {
 		if flags.Changed("absent") && !absent {
 			return usage("--absent=false: need --expect, --version or --absent")
 		}
+		options, err := lease.options()
+		if err != nil {
+			return err
+		}
 		var result clients.Result
-		var err error
 		if flags.Changed("expect") {
-			result, err = client.CompareAndSet(ctx, args[0], []byte(expect), *value)
+			result, err = client.CompareAndSet(ctx, args[0], []byte(expect), *value, options...)
 		} else {
-			result, err = client.CompareVersionAndSet(ctx, args[0], version, *value)
+			result, err = client.CompareVersionAndSet(ctx, args[0], version, *value, options...)
 		}
 		if err != nil {
 			return err

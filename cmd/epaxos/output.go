@@ -38,6 +38,7 @@ type shown struct {
 	text
 	Omitted bool             `json:"omitted,omitempty"` // the value is too large to come with the others
 	Version uint64           `json:"version"`
+	Lease   string           `json:"lease,omitempty"` // of a get: the key goes with it
 	Pairs   []shownPair      `json:"pairs,omitempty"` // of a range
 	Count   *int             `json:"count,omitempty"`
 	Next    string           `json:"next,omitempty"` // where the range goes on
@@ -46,7 +47,8 @@ type shown struct {
 	AgeMS   *float64         `json:"age_ms,omitempty"` // of a stale read: it shows all that was answered before
 	Token   string           `json:"token,omitempty"`  // for session reads that are to show what this command has seen
 
-	path string // instead of fast or slow
+	path      string // instead of fast or slow
+	leaseGone bool
 }
 
 // shownPair is a key of a range, as JSON.
@@ -72,6 +74,10 @@ func shownOf(op, key string, r clients.Result) shown {
 		Op: op, Key: key, Succeeded: r.Succeeded, Found: r.Found, Omitted: r.Omitted, Version: r.Version,
 		Replica: r.Replica, Fast: r.Fast,
 	}
+	if !r.Lease.IsZero() {
+		s.Lease = r.Lease.String()
+	}
+	s.leaseGone = r.LeaseGone
 	if stepKinds[op].ranged {
 		s.Pairs, s.Count, s.Next = shownPairs(r.Page.Pairs), &r.Page.Count, r.Page.Next
 		return s
@@ -114,6 +120,8 @@ var missing = map[string]bool{"get": true, "del": true, "take": true}
 // outcome is one word on what became of an operation.
 func (s *shown) outcome() string {
 	switch {
+	case s.leaseGone:
+		return "lease gone"
 	case !s.Succeeded:
 		return "not as expected"
 	case missing[s.Op] && !s.Found:

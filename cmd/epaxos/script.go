@@ -31,6 +31,9 @@ type condition struct {
 	Exists  *bool   `json:"exists"`
 	reach
 	Count *uint64 `json:"count"`
+	Lease string  `json:"lease"` // - is none
+
+	lease clients.LeaseID
 }
 
 // step is one operation.
@@ -40,7 +43,10 @@ type step struct {
 	text
 	Delta *int64 `json:"delta"`
 	reach
-	Limit int `json:"limit"`
+	Limit int    `json:"limit"`
+	Lease string `json:"lease"`
+
+	lease clients.LeaseID
 }
 
 // reach is a range: the keys with a prefix, or those from one on and before another.
@@ -75,19 +81,26 @@ type stepKind struct {
 	delta  bool // may take one
 	ranged bool // on a range instead of a key
 	limit  bool // may take one
+	leased bool // may take a lease
 	make   func(s *step) clients.Op
 }
 
 var stepKinds = map[string]stepKind{
-	"get":           {make: func(s *step) clients.Op { return clients.OpGet(s.Key) }},
-	"put":           {value: true, make: func(s *step) clients.Op { return clients.OpPut(s.Key, s.bytes()) }},
-	"put-if-absent": {value: true, make: func(s *step) clients.Op { return clients.OpPutIfAbsent(s.Key, s.bytes()) }},
-	"append":        {value: true, make: func(s *step) clients.Op { return clients.OpAppend(s.Key, s.bytes()) }},
-	"swap":          {value: true, make: func(s *step) clients.Op { return clients.OpSwap(s.Key, s.bytes()) }},
-	"take":          {make: func(s *step) clients.Op { return clients.OpTake(s.Key) }},
-	"del":           {make: func(s *step) clients.Op { return clients.OpDelete(s.Key) }},
-	"incr":          {delta: true, make: func(s *step) clients.Op { return clients.OpIncrement(s.Key, s.delta()) }},
-	"add":           {delta: true, make: func(s *step) clients.Op { return clients.OpAdd(s.Key, s.delta()) }},
+	"get": {make: func(s *step) clients.Op { return clients.OpGet(s.Key) }},
+	"put": {value: true, leased: true, make: func(s *step) clients.Op {
+		return clients.OpPut(s.Key, s.bytes(), clients.WithLease(s.lease))
+	}},
+	"put-if-absent": {value: true, leased: true, make: func(s *step) clients.Op {
+		return clients.OpPutIfAbsent(s.Key, s.bytes(), clients.WithLease(s.lease))
+	}},
+	"append": {value: true, make: func(s *step) clients.Op { return clients.OpAppend(s.Key, s.bytes()) }},
+	"swap": {value: true, leased: true, make: func(s *step) clients.Op {
+		return clients.OpSwap(s.Key, s.bytes(), clients.WithLease(s.lease))
+	}},
+	"take": {make: func(s *step) clients.Op { return clients.OpTake(s.Key) }},
+	"del":  {make: func(s *step) clients.Op { return clients.OpDelete(s.Key) }},
+	"incr": {delta: true, make: func(s *step) clients.Op { return clients.OpIncrement(s.Key, s.delta()) }},
+	"add":  {delta: true, make: func(s *step) clients.Op { return clients.OpAdd(s.Key, s.delta()) }},
 	"range": {ranged: true, limit: true, make: func(s *step) clients.Op {
 		return clients.OpRange(s.span(), clients.Limit(s.Limit))
 	}},
@@ -130,6 +143,8 @@ func (c *condition) compare() clients.Compare {
 		return clients.Absent(c.Key)
 	case c.Count != nil:
 		return clients.CompareCount(c.span(), relation, *c.Count)
+	case c.Lease != "":
+		return clients.CompareLease(c.Key, relation, c.lease)
 	default:
 		return clients.CompareValue(c.Key, relation, c.bytes())
 	}
@@ -231,13 +246,27 @@ func (c *condition) check() error {
 	if _, known := relations[c.Relation]; !known {
 		return fmt.Errorf("relation %q: need = != < or >", c.Relation)
 	}
-	if c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil) != 1 {
-		return errors.New("need one of value, value_base64, version, exists and count")
+	if c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil, c.Lease != "") != 1 {
+		return errors.New("need one of value, value_base64, version, exists, count and lease")
+	}
+	if err := c.checkLease(); err != nil {
+		return err
 	}
 	if c.Exists != nil && c.Relation != "=" {
 		return errors.New("exists takes no relation")
 	}
 	return c.reach.check(c.Count != nil)
+}
+
+func (c *condition) checkLease() (err error) {
+	if c.Lease == "" {
+		return nil
+	}
+	if c.Relation != "=" && c.Relation != "!=" {
+		return fmt.Errorf("relation %q of a lease: need = or !=", c.Relation)
+	}
+	c.lease, err = parseLease(c.Lease)
+	return err
 }
 
 func (s *step) check() error {
@@ -253,10 +282,16 @@ func (s *step) check() error {
 		return fmt.Errorf("%s takes no delta", s.Op)
 	case !kind.limit && s.Limit != 0, s.Limit < 0:
 		return fmt.Errorf("%s takes no limit %d", s.Op, s.Limit)
+	case !kind.leased && s.Lease != "":
+		return fmt.Errorf("%s takes no lease", s.Op)
 	case kind.ranged && s.Key != "":
 		return fmt.Errorf("%s takes no key: need prefix, or from and to", s.Op)
 	}
-	if err := s.reach.check(kind.ranged); err != nil {
+	err := s.reach.check(kind.ranged)
+	if err == nil && s.Lease != "" {
+		s.lease, err = parseLease(s.Lease)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", s.Op, err)
 	}
 	return nil

@@ -23,6 +23,9 @@ func TestParseScript(t *testing.T) {
 			`{"then": [{"op":"put","key":"a","value":"1"}, {"op":"get","key":"b"}, {"op":"incr","key":"c"}],
 			"else": [{"op":"del","key":"a"}, {"op":"incr","key":"c","delta":-2}]}`},
 		{"existence", "if-exists a\nif-absent b", `{"if": [{"key":"a","exists":true}, {"key":"b","exists":false}]}`},
+		{"leases", "if-lease a = e2:1.7\nif-lease b != -\nthen put a 1 under 1.2\nelse swap a under\n",
+			`{"if": [{"key":"a","lease":"e2:1.7"}, {"key":"b","relation":"!=","lease":"-"}],
+			"then": [{"op":"put","key":"a","value":"1","lease":"1.2"}], "else": [{"op":"swap","key":"a","value":"under"}]}`},
 		{"count", "if-count q/ < 9", `{"if": [{"prefix":"q/","relation":"<","count":9}]}`},
 		{"more operations",
 			"then put-if-absent a 1\nthen append a 2\nthen swap a 3\nthen take a\nthen add n\nthen add n -2",
@@ -84,9 +87,15 @@ func TestParseScriptRefused(t *testing.T) {
 		{`{"then": [{"op": "put", "key": "a", "value": "b", "value_base64": "Yg=="}]}`, "need one of"},
 		{`{"else": [{"op": "del", "key": "a", "delta": 1}]}`, "del takes no delta"},
 		{`{"else": [{"op": "swap", "key": "a"}]}`, "operation 1 of else"},
-		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64, version, exists and count"},
+		{`{"if": [{"key": "a"}]}`, "need one of value, value_base64, version, exists, count and lease"},
 		{`{"if": [{"key": "a", "value": "b", "version": 1}]}`, "need one of"},
 		{`{"if": [{"key": "a", "relation": "==", "value": "b"}]}`, `relation "=="`},
+		{"if-lease a = b", `lease "b"`},
+		{"if-lease a < 1.1", "need = or !="},
+		{"then put a b under c", `lease "c"`},
+		{"then put a b over 1.1", "put has 4 words after it"},
+		{"then append a b under 1.1", "append has 4 words after it"},
+		{`{"then": [{"op": "get", "key": "a", "lease": "1.1"}]}`, "get takes no lease"},
 		{"if-exists a b", "if-exists has 2 words after it: needs a key;"},
 		{"if-count q/ = x", `count "x" is not a whole number`},
 		{"then range a x", `"x" is not a whole number`},
@@ -136,7 +145,7 @@ func FuzzParseScript(f *testing.F) {
 		}
 		for i := range s.If {
 			if c := &s.If[i]; relations[c.Relation] == 0 ||
-				c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil) != 1 {
+				c.given()+count(c.Version != nil, c.Exists != nil, c.Count != nil, c.Lease != "") != 1 {
 				t.Errorf("violation of integrity: accepted %+v", c)
 			}
 			s.If[i].compare()

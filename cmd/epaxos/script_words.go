@@ -60,12 +60,12 @@ func (s *script) words(words []string) error {
 func parseCondition(words []string) (condition, error) {
 	need := 4
 	switch words[0] {
-	case "if", "if-version", "if-count":
+	case "if", "if-version", "if-count", "if-lease":
 	case "if-exists", "if-absent":
 		need = 2
 	default:
-		return condition{}, at(0, "begins with %q: need then, else, if, if-version, if-exists, if-absent or if-count",
-			words[0])
+		return condition{}, at(0, "begins with %q: need then, else, if, if-version, if-exists, if-absent, if-count "+
+			"or if-lease", words[0])
 	}
 	if len(words) != need {
 		return condition{}, at(min(need, len(words)), "%s has %d words after it: needs %s; quote what has blanks", words[0],
@@ -80,7 +80,10 @@ func parseCondition(words []string) (condition, error) {
 	if _, known := relations[words[2]]; !known {
 		return condition{}, at(2, "relation %q: need = != < or >", words[2])
 	}
-	if words[0] == "if" {
+	switch words[0] {
+	case "if-lease":
+		return condition{Key: words[1], Relation: words[2], Lease: words[3]}, nil
+	case "if":
 		return condition{Key: words[1], Relation: words[2], text: textOf([]byte(words[3]))}, nil
 	}
 	number, err := strconv.ParseUint(words[3], 10, 64)
@@ -103,6 +106,9 @@ func parseStep(words []string) (step, error) {
 	kind, known := stepKinds[s.Op]
 	if !known {
 		return step{}, at(1, "%q: need one of %s", s.Op, stepNames())
+	}
+	if kind.leased && len(words) == 6 && words[4] == "under" {
+		s.Lease, words = words[5], words[:4]
 	}
 	least := 3 + count(kind.value)
 	most := least + count(kind.delta, kind.limit)

@@ -25,8 +25,10 @@ all at one place in the order of commands. It is read from FILE, or from standar
   if-version KEY = N         the version that get shows; 0 is an absent key
   if-exists KEY              and if-absent KEY
   if-count PREFIX = N        the number of keys with a prefix
+  if-lease KEY = LEASE       the lease that a key goes with; - is none
   then put KEY VALUE         also append, and put-if-absent
   then swap KEY VALUE        puts, and shows what was there
+  then put KEY VALUE under LEASE    so that it goes with a lease; also put-if-absent and swap
   then incr KEY [N]          adds N, or 1; add is the same, but does not show the sum
   else get KEY
   else del KEY               also take, which shows what was there
@@ -35,7 +37,8 @@ all at one place in the order of commands. It is read from FILE, or from standar
 
 Words are separated by blanks. One with blanks, or with bytes that are no text, is quoted as in Go:
 "two words\x00". The same as JSON, where value_base64 may stand instead of value, = is the default
-relation, version, exists or count instead of value compare those, and from and to may stand instead of prefix:
+relation, version, exists, count or lease instead of value compare those, a put may have a lease, and from
+and to may stand instead of prefix:
 
   {"if":   [{"key": "a", "relation": ">", "value": "5"}, {"key": "b", "version": 0}, {"key": "c", "exists": true},
             {"prefix": "q/", "relation": "<", "count": 9}],

@@ -130,6 +130,10 @@ func (r *run) prepare(c *server.Config) {
 	if t.FastPathWait > 0 {
 		c.Timing.Core.FastPathWait = t.FastPathWait
 	}
+	if t.Gather > 0 {
+		c.Limits.Gather = t.Gather
+	}
+	c.Timing.Core.DisputedWait += t.DisputedWait
 	c.ClientRequests = openMax
 	c.Protocol = r.probes[c.Replica-1].protocol(c)
 }

@@ -38,6 +38,9 @@ var hunters = map[string]*hunter{
 	"watch": {folder: "internal/watch", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestEveryChangeIsToldOnce$", "-runs=" + strconv.Itoa(h.runs), "-seed=1"}
 	}},
+	"locks": {folder: "clients/recipes", arguments: func(h hunt) []string {
+		return []string{"-test.run=^Test" + cmp.Or(h.where, "Locks") + "$", "-locks-runs=" + strconv.Itoa(h.runs)}
+	}},
 	"storage": {folder: "storage", arguments: func(h hunt) []string {
 		return []string{"-test.run=^Test" + h.where + "$"}
 	}},
@@ -63,7 +66,7 @@ type kill struct {
 
 var (
 	violated = regexp.MustCompile(`violation of (agreement|visibility|order|linearizability|promise|durability|once|` +
-		`progress|boundedness|commit-votes|integrity|watch): (.*)`)
+		`progress|boundedness|commit-votes|integrity|watch|exclusion|fencing|leftovers): (.*)`)
 	seedOf   = regexp.MustCompile(`seed (\d+)`)
 	statesOf = regexp.MustCompile(`found after (\d+) states`)
 	scriptOf = regexp.MustCompile(`(?m)^ *--- FAIL: TestScripts/(\S+)`)

@@ -65,7 +65,8 @@ type typeChecker struct {
 
 func newTypeChecker(t *testing.T, root string) *typeChecker {
 	t.Helper()
-	command := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./internal/node")
+	command := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}",
+		"./internal/node", "./clients/recipes")
 	command.Dir = root
 	list, err := command.Output()
 	if err != nil {

@@ -34,10 +34,28 @@ type turmoil struct {
 	seen    map[string][]string     // what was answered of a key: tokens, and what reads have shown
 	session epaxos.InstanceID       // lasts, and is of all
 	cuts    cutModel
+
+	answered map[epaxos.ProposalID]time.Duration // when
+	fast     []time.Duration                     // how far the clock of each is ahead
+	drift    []int                               // by how many hundredths it runs faster
+	changes  int                                 // of a hundred requests: for other members, or a barrier
 }
 
-// turmoilChange is how many of a hundred requests are for other members, or a barrier.
-const turmoilChange = 15
+// clock is the time at a replica.
+func (w *turmoil) clock(i int) time.Duration {
+	if i >= len(w.fast) {
+		return w.now
+	}
+	return w.now + w.fast[i]
+}
+
+// pass lets time pass.
+func (w *turmoil) pass(d time.Duration) {
+	w.now += d
+	for i := range w.fast {
+		w.fast[i] += d * time.Duration(w.drift[i]) / 100
+	}
+}
 
 type parcel struct {
 	from, to epaxos.ReplicaID
@@ -59,7 +77,8 @@ func newTurmoil(t *testing.T, seed uint64) *turmoil {
 	r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // reproducible
 	w := &turmoil{
 		company: newCompany(t, 3+r.IntN(3)), rand: r, asked: map[epaxos.ProposalID]call{}, ends: map[epaxos.Epoch]uint64{},
-		seen: map[string][]string{},
+		seen: map[string][]string{}, answered: map[epaxos.ProposalID]time.Duration{},
+		changes: 15,
 	}
 	w.unrest = r.IntN(100)
 	w.lives = make([]int, len(w.nodes))
@@ -86,7 +105,7 @@ func (w *turmoil) chance(percent int) bool { return w.rand.IntN(100) < percent }
 
 // save is the first half of a turn.
 func (w *turmoil) save(i int) {
-	messages, err := w.nodes[i].Save(w.now)
+	messages, err := w.nodes[i].Save(w.clock(i))
 	if err != nil {
 		w.t.Fatalf("violation of integrity: replica %d: %v", i+1, err)
 	}
@@ -99,7 +118,7 @@ func (w *turmoil) save(i int) {
 // execute is the second.
 func (w *turmoil) execute(i int) {
 	before, _ := w.nodes[i].Members()
-	answers, err := w.nodes[i].Execute(w.now)
+	answers, err := w.nodes[i].Execute(w.clock(i))
 	if err != nil {
 		w.t.Fatalf("violation of integrity: replica %d: %v", i+1, err)
 	}
@@ -107,7 +126,7 @@ func (w *turmoil) execute(i int) {
 		if _, twice := w.answers[a.Proposal]; twice {
 			w.t.Fatalf("violation of once: proposal %d is answered twice", a.Proposal)
 		}
-		w.answers[a.Proposal] = a
+		w.answers[a.Proposal], w.answered[a.Proposal] = a, w.now
 		w.hear(a)
 	}
 	if after, _ := w.nodes[i].Members(); after.Epoch != before.Epoch {
@@ -186,7 +205,7 @@ func (w *turmoil) deliver() {
 	if err != nil {
 		w.t.Fatalf("violation of integrity: %v", err)
 	}
-	w.nodes[p.to-1].Deliver(w.now, p.from, header, messages)
+	w.nodes[p.to-1].Deliver(w.clock(int(p.to)-1), p.from, header, messages)
 }
 
 func (w *turmoil) ask(i int) {
@@ -199,7 +218,7 @@ func (w *turmoil) ask(i int) {
 	members, role := w.nodes[i].Members()
 	one := call{host: i, life: w.lives[i], key: key, seen: len(w.seen[key])}
 	op := wire.Op{Kind: wire.OpAppend, Key: []byte(key), Value: []byte(token(id))}
-	one.control = !w.calm && w.chance(turmoilChange) && role == node.Voter
+	one.control = !w.calm && w.chance(w.changes) && role == node.Voter
 	one.read = !one.control && w.chance(30)
 	if !one.control && !one.read && w.chance(40) {
 		one.number = 1 + w.rand.Uint64N(copies)
@@ -229,11 +248,11 @@ func (w *turmoil) ask(i int) {
 	}
 	w.asked[id] = one
 	if one.read {
-		err = w.nodes[i].Read(w.now, node.Read{
+		err = w.nodes[i].Read(w.clock(i), node.Read{
 			Proposal: id, Payload: request.Payload, Footprint: footprint, Consistency: node.Linearizable,
 		})
 	} else {
-		err = w.nodes[i].Propose(w.now, id, request, footprint)
+		err = w.nodes[i].Propose(w.clock(i), id, request, footprint)
 	}
 	if err != nil {
 		delete(w.asked, id)
@@ -305,8 +324,8 @@ func (w *turmoil) step() {
 		}
 		w.execute(i)
 	case k < 960:
-		w.now += time.Duration(w.rand.IntN(60)) * time.Millisecond
-		w.nodes[i].Tick(w.now)
+		w.pass(time.Duration(w.rand.IntN(60)) * time.Millisecond)
+		w.nodes[i].Tick(w.clock(i))
 	case w.calm:
 	case k < 963:
 		if w.chance(w.unrest) {
@@ -319,8 +338,8 @@ func (w *turmoil) step() {
 		}
 		j := w.rand.IntN(len(w.nodes))
 		if i != j {
-			_ = w.nodes[j].Greet(w.now, w.nodes[i].Hello(epaxos.ReplicaID(j+1))) //nolint:gosec // few
-			_ = w.nodes[i].Greet(w.now, w.nodes[j].Hello(epaxos.ReplicaID(i+1))) //nolint:gosec // few
+			_ = w.nodes[j].Greet(w.clock(j), w.nodes[i].Hello(epaxos.ReplicaID(j+1))) //nolint:gosec // few
+			_ = w.nodes[i].Greet(w.clock(i), w.nodes[j].Hello(epaxos.ReplicaID(i+1))) //nolint:gosec // few
 		}
 	case k < 990:
 		w.stores[i].Full(w.chance(w.unrest / 2))
@@ -329,7 +348,7 @@ func (w *turmoil) step() {
 			w.stores[i].Full(false)
 		}
 	default:
-		w.nodes[i].Suspect(w.now, epaxos.ReplicaID(1+w.rand.IntN(len(w.nodes))), w.chance(50)) //nolint:gosec // few
+		w.nodes[i].Suspect(w.clock(i), epaxos.ReplicaID(1+w.rand.IntN(len(w.nodes))), w.chance(50)) //nolint:gosec // few
 	}
 }
 
@@ -339,7 +358,7 @@ func (w *turmoil) heal() {
 	for i, n := range w.nodes {
 		w.stores[i].Full(false)
 		for j := range w.nodes {
-			n.Suspect(w.now, epaxos.ReplicaID(j+1), false) //nolint:gosec // few
+			n.Suspect(w.clock(i), epaxos.ReplicaID(j+1), false) //nolint:gosec // few
 		}
 	}
 	for rounds, left := 0, 250; left > 0 && rounds < 3000; rounds++ {
@@ -353,9 +372,9 @@ func (w *turmoil) heal() {
 				w.deliver()
 			}
 		}
-		w.now += 50 * time.Millisecond
-		for _, n := range w.nodes {
-			n.Tick(w.now)
+		w.pass(50 * time.Millisecond)
+		for i, n := range w.nodes {
+			n.Tick(w.clock(i))
 		}
 		if w.settled() {
 			left--

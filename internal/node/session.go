@@ -30,7 +30,7 @@ const ownProposal epaxos.ProposalID = 1 << 63
 // sessions is what a replica has seen of the sessions.
 type sessions struct {
 	open    map[epaxos.InstanceID]*patience
-	looked  time.Duration
+	looked  time.Duration // 0 after they were loaded
 	last    epaxos.ProposalID
 	crowded []epaxos.InstanceID // leases whose books are to be looked through
 }
@@ -55,9 +55,9 @@ const (
 	booksStale = wire.LeaseKeysMax / 16
 )
 
-// loadSessions reads which sessions there are. Their time begins anew.
+// loadSessions reads which sessions there are. Their time begins anew with the next look (rule T6).
 func (n *Node) loadSessions() error {
-	n.sessions.open = map[epaxos.InstanceID]*patience{}
+	n.sessions.open, n.sessions.looked = map[epaxos.InstanceID]*patience{}, 0
 	from, to := []byte{byte(epaxos.SpaceSession)}, []byte{byte(epaxos.SpaceSession) + 1}
 	return n.config.Store.Scan(from, to, func(key, _ []byte) error {
 		if id, is := epaxos.ParseInstanceKey(string(key[1:])); is {
@@ -131,8 +131,14 @@ func (n *Node) hearSessions(v *execution.Vertex) error {
 // expireSessions proposes the end of sessions that have been silent.
 func (n *Node) expireSessions() {
 	s := &n.sessions
-	if n.core == nil || n.now-s.looked < sessionInterval {
+	if n.core == nil || s.looked > 0 && n.now-s.looked < sessionInterval {
 		return
+	}
+	if s.looked == 0 {
+		//lint:ordered each for itself
+		for _, p := range s.open {
+			p.hear(n)
+		}
 	}
 	s.looked = n.now
 	var silent []epaxos.InstanceID

@@ -32,6 +32,7 @@ type host struct {
 	given   map[epaxos.ProposalID]bool // up by those who had asked
 	reading map[string]bool            // payloads of reads without an instance
 	fresh   freshness
+	polls   map[epaxos.ProposalID]*watcher
 	clock   clock
 
 	pausedUntil time.Duration
@@ -98,7 +99,7 @@ func (w *world) start(i int) {
 	id := replicaOf(i)
 	h.life++
 	h.calls, h.asked = map[epaxos.ProposalID]*operation{}, map[epaxos.ProposalID]*change{}
-	h.errands = map[epaxos.ProposalID]*errand{}
+	h.errands, h.polls = map[epaxos.ProposalID]*errand{}, map[epaxos.ProposalID]*watcher{}
 	h.held, h.backlog, h.turnDue = false, nil, false
 	h.clock.read, h.clock.since = 0, w.now // a process counts from its start
 	h.heard = make([]time.Duration, len(w.hosts))
@@ -138,7 +139,7 @@ func (w *world) start(i int) {
 			return order
 		},
 		Store: h.disk, Machine: &watchedMachine{order: order}, WriteBack: w.setup.writeBack, Trace: w.tracer(),
-		Compaction: w.setup.compaction, Transfer: w.setup.transfer,
+		Compaction: w.setup.compaction, Transfer: w.setup.transfer, Watching: w.setup.watching,
 	})
 	if w.refused(i, err) {
 		return

@@ -212,6 +212,11 @@ func (w *world) answer(i int, answers []node.Answer) {
 		if h.freshened(&a) {
 			continue
 		}
+		if c := h.polls[a.Proposal]; c != nil {
+			delete(h.polls, a.Proposal)
+			c.heard(i, &a)
+			continue
+		}
 		if e := h.errands[a.Proposal]; e != nil {
 			delete(h.errands, a.Proposal)
 			w.ran(i, e, &a)
@@ -280,4 +285,5 @@ func (w *world) lose(h *host) {
 		e.of.opening = e.of.opening && e.op.Kind != wire.SessionOpen
 	}
 	clear(h.errands)
+	h.loseWatchers(w)
 }
