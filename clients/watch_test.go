@@ -61,7 +61,9 @@ func (s *stage) restart(behind epaxos.Slot) {
 	}
 }
 
-func (s *stage) Event(c *execution.Change) (execution.Event, bool, error) { return execution.KV{}.Event(c) }
+func (s *stage) Event(c *execution.Change) (execution.Event, bool, error) {
+	return execution.KV{}.Event(c)
+}
 
 func (s *stage) Scan(from, to string, visit func(key string, value []byte) bool) error {
 	return s.theatre.machine.state.Scan(epaxos.SpaceState, from, to, visit)

@@ -28,10 +28,11 @@ type ended struct {
 // invoke runs one command line in this process, with nothing in its environment but env.
 func invoke(ctx context.Context, in string, env map[string]string, args ...string) ended {
 	var out, errs bytes.Buffer
-	sh := &shell{in: strings.NewReader(in), out: &out, err: &errs, env: func(name string) (string, bool) {
+	sh := &shell{in: strings.NewReader(in), out: &out, err: &errs, patience: time.Minute}
+	sh.env = func(name string) (string, bool) {
 		value, found := env[name]
 		return value, found
-	}}
+	}
 	code := run(ctx, sh, args)
 	return ended{code, out.String(), errs.String()}
 }

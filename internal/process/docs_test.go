@@ -179,6 +179,27 @@ func hasTest(t *testing.T, dir, name string) bool {
 	})
 }
 
+// TestEveryPackageIsExplained: the README and docs/architecture.md tell what each folder of internal is for.
+func TestEveryPackageIsExplained(t *testing.T) {
+	t.Parallel()
+	folders, err := filepath.Glob(filepath.Join(root, "internal", "*"))
+	if err != nil || len(folders) < 10 {
+		t.Fatalf("%d folders, %v", len(folders), err)
+	}
+	for page, pattern := range map[string]string{"README.md": "`(internal/)?%s`", "docs/architecture.md": "`internal/%s/?`"} {
+		content, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range folders {
+			name := filepath.Base(folder)
+			if !regexp.MustCompile(fmt.Sprintf(pattern, name)).Match(content) {
+				t.Errorf("%s does not tell what internal/%s is", page, name)
+			}
+		}
+	}
+}
+
 // TestDocumentedExitCodes: the README has the codes, and the words for them, that the program's help has.
 func TestDocumentedExitCodes(t *testing.T) {
 	t.Parallel()
