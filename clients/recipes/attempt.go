@@ -62,7 +62,7 @@ func (o obstacle) look() clients.Op {
 // enter waits until it is the turn of the attempt and nobody is in the way, and returns the token. If the attempt
 // does not hold in the end, it leaves nothing behind.
 func (a *attempt) enter(ctx context.Context, wait bool) (token uint64, err error) {
-	if err := a.session.admits(a.name); err != nil {
+	if err := a.session.admits(ctx, a.name); err != nil {
 		return 0, err
 	}
 	ctx, release := a.session.bind(ctx)
@@ -181,9 +181,14 @@ func (a *attempt) grab() []clients.Op {
 // entered reads the answer to a try: the token, or 0.
 func (a *attempt) entered(ctx context.Context, r answer) (token uint64, err error) {
 	mine := r.Results[atMine]
+	if r.Succeeded {
+		for _, one := range r.Results[:len(a.grab())] {
+			if err := refused(one); err != nil {
+				return 0, err // whatever was written of it is removed
+			}
+		}
+	}
 	switch {
-	case r.Succeeded && !mine.Succeeded:
-		return 0, refused(mine)
 	case !r.Succeeded && (!mine.Found || string(mine.Value) != a.id):
 		return 0, nil
 	case a.stamp == "":
