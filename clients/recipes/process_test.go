@@ -119,8 +119,11 @@ func (p *process) call(ctx context.Context, request epaxos.Request, repeats bool
 	defer cancel()
 	answers, refusals := make(chan node.Answer, 1), make(chan error, 1)
 	for sent, refused := 0, 0; ; {
-		if p.killed() {
+		switch {
+		case p.killed():
 			return node.Answer{}, &end{cause: clients.ErrClosed, uncertain: sent > refused}
+		case ctx.Err() != nil:
+			return node.Answer{}, &end{cause: ctx.Err(), uncertain: sent > refused}
 		}
 		if sent == refused || repeats {
 			p.send(request, answers, refusals)
