@@ -1,9 +1,6 @@
 package epaxos
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // The accounts of admission: what is in flight, by number, bytes and key, and who waits for room.
 
@@ -16,7 +13,6 @@ type pointKey struct {
 // contended is a key of own instances in flight.
 type contended struct {
 	inFlight [Everything]int // own instances, by mode
-	withheld int             // how much smaller the window is than the limit
 	queue    waitingLine
 }
 
@@ -29,22 +25,6 @@ func (c *contended) against(mode Mode) int {
 		}
 	}
 	return busy
-}
-
-// windowMin is the smallest window of a key that is narrowed.
-const windowMin = 2
-
-// learn narrows the window of a key whose commands wait for others, once decided, for longer than their decision took,
-// and widens it again, one by one. Where replicas fight over a key, more commands in flight mean only longer chains to
-// wait for, while those that wait for room go together in one (rule L6).
-func (c *contended) learn(limit int, decided, waited time.Duration) {
-	window := limit - c.withheld
-	if waited > decided {
-		window = max(window/2, min(windowMin, limit))
-	} else {
-		window = min(window+1, limit)
-	}
-	c.withheld = limit - window
 }
 
 // waitingLine is a queue in which some have been cancelled. They leave it at the latest when they are more
@@ -130,7 +110,7 @@ func (a *admission) blocking(footprint Footprint) *contended {
 		if key == nil {
 			continue
 		}
-		if key.against(access.Mode) >= a.limits.InFlightPerKey-key.withheld {
+		if key.against(access.Mode) >= a.limits.InFlightPerKey {
 			return key
 		}
 	}
@@ -179,16 +159,6 @@ func (a *admission) release(command *Command) {
 		key := a.keys[name]
 		key.inFlight[access.Mode]--
 		a.forget(name, key)
-	}
-}
-
-// learn adapts the windows of the keys of a command to how long its decision and its execution took.
-func (a *admission) learn(command *Command, decided, waited time.Duration) {
-	for i := range command.Footprint {
-		access := &command.Footprint[i]
-		if key := a.keys[pointKey{access.Space, access.Key}]; key != nil && access.contends() {
-			key.learn(a.limits.InFlightPerKey, decided, waited)
-		}
 	}
 }
 

@@ -38,9 +38,6 @@ func (r *Replica) commit(in *instance, ballot Ballot, value Value, deps Dependen
 		in.promised = ballot
 	}
 	in.noOp, in.deps, in.phase, in.round = value.Kind == NoOp, deps, Committed, nil
-	if in.led {
-		in.decidedAt = r.now
-	}
 	r.save(in, sync)
 	r.publish(in)
 	r.wake(in)

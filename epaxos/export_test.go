@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"reflect"
 	"slices"
-	"time"
 )
 
 // Seams for the explorer (explore_test.go), which imports deps and so lives outside the package. Time
@@ -254,7 +253,7 @@ var IgnoredFields = map[string]string{
 	"Replica.timing": asConfigured,
 	"Replica.index":  asDerived, "Replica.decided": asDerived, "Replica.impatient": asDerived, "instance.column": asDerived,
 	"Replica.rand": "only jitter of delays reads it", "Replica.stats": "read by nobody but reports",
-	"instance.ledAt": asTime, "instance.decidedAt": asTime, "Replica.now": asTime, "Replica.watch": asTime, "Replica.gossipedAt": asTime,
+	"Replica.now": asTime, "Replica.watch": asTime, "Replica.gossipedAt": asTime,
 	"Replica.turn": asTurn, "Replica.ready": asTurn, "Replica.spare": asTurn, "Replica.scratch": asTurn,
 	"Replica.asks": asTurn, "Replica.nominate": asTurn, "Replica.restored": asTurn,
 	"Replica.tops": asGossip, "Replica.peers": asGossip, "Replica.gossiped": asGossip, "Replica.forgotten": asGossip,
@@ -273,14 +272,4 @@ var IgnoredFields = map[string]string{
 	"Replica.endings": asEndings, "admission.held": asEndings,
 	"admission.limits": asConfigured, "admission.inFlightBytes": asAdmission, "admission.keys": asAdmission,
 	"admission.queue": asAdmission, "admission.batch": asTurn, "admission.byProposal": asAdmission,
-}
-
-// KeyWindow is the window of a key, under a limit, after commands of which each took a time to be decided and then
-// waited for others.
-func KeyWindow(limit int, took ...[2]time.Duration) int {
-	key := &contended{}
-	for _, t := range took {
-		key.learn(limit, t[0], t[1])
-	}
-	return limit - key.withheld
 }

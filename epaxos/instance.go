@@ -30,8 +30,6 @@ type instance struct {
 	watched   bool          // stands in Replica.watch
 	executed  bool          // executed here
 	led       bool          // proposed here since the start: counts as in flight until executed
-	ledAt     time.Duration // likewise
-	decidedAt time.Duration // of those
 	since     time.Duration // when it was first heard of, or last made progress
 	asked     time.Duration // when its decision was last asked for
 	nominated time.Duration // when the first in line was last asked to recover it

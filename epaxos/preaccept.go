@@ -33,7 +33,7 @@ func (r *Replica) lead(command *Command, proposals []ProposalID) {
 	}
 	in.deps = in.initial
 	in.phase = PreAccepted
-	in.proposals, in.led, in.ledAt = proposals, true, r.now
+	in.proposals, in.led = proposals, true
 	r.admission.inFlight++
 	r.learn(in, command)
 	r.save(in, true)

@@ -230,7 +230,7 @@ func (r *Replica) Executed(now time.Duration, ids []InstanceID) {
 		in.executed = true
 		r.pass(in.column)
 		if in.column == r.column && in.led {
-			r.leave(in)
+			r.leave(in.command)
 		}
 	}
 	r.hold()
@@ -249,10 +249,9 @@ func (r *Replica) pass(column int) {
 }
 
 // leave ends the flight of a command and lets those that waited for its keys follow.
-func (r *Replica) leave(in *instance) {
-	a, command := &r.admission, in.command
+func (r *Replica) leave(command *Command) {
+	a := &r.admission
 	a.inFlight--
-	a.learn(command, in.decidedAt-in.ledAt, r.now-in.decidedAt)
 	a.release(command)
 	for i := range command.Footprint {
 		name := pointKey{command.Footprint[i].Space, command.Footprint[i].Key}

@@ -21,7 +21,7 @@ type Config struct {
 type Limits struct {
 	InFlight       int // own instances proposed and not yet executed here
 	InFlightBytes  int // their size; one command is always admitted
-	InFlightPerKey int // the same, for each key that a point access names; fewer where replicas fight over it
+	InFlightPerKey int // the same, for each key that a point access names
 	Queue          int // requests waiting for room
 	Gather         int // requests on one key that one instance takes from the queue
 	Pack           int // requests of one turn on cold keys that share an instance; 1 is none

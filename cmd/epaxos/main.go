@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"time"
 )
 
 func main() {
@@ -17,9 +18,10 @@ type shell struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(name string) (value string, found bool)
-	held     *held // what the commands of a dialogue share; nil outside of one
+	held     *held         // what the commands of a dialogue share; nil outside of one
+	patience time.Duration // of one who has pressed Tab
 }
 
 func system() *shell {
-	return &shell{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv}
+	return &shell{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, patience: time.Second}
 }

@@ -430,7 +430,7 @@ func (s *street) close() {
 
 // TestTenants: LEASES is how many seeds.
 func TestTenants(t *testing.T) {
-	seeds, err := strconv.Atoi(cmp.Or(os.Getenv("LEASES"), "4"))
+	seeds, err := strconv.Atoi(cmp.Or(os.Getenv("LEASES"), "6"))
 	if err != nil {
 		t.Fatal(err)
 	}

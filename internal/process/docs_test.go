@@ -179,6 +179,49 @@ func hasTest(t *testing.T, dir, name string) bool {
 	})
 }
 
+// TestEveryPackageIsExplained: the README and docs/architecture.md tell what each folder of internal is for.
+func TestEveryPackageIsExplained(t *testing.T) {
+	t.Parallel()
+	folders, err := filepath.Glob(filepath.Join(root, "internal", "*"))
+	if err != nil || len(folders) < 10 {
+		t.Fatalf("%d folders, %v", len(folders), err)
+	}
+	for page, pattern := range map[string]string{"README.md": "`(internal/)?%s`", "docs/architecture.md": "`internal/%s/?`"} {
+		content, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range folders {
+			name := filepath.Base(folder)
+			if !regexp.MustCompile(fmt.Sprintf(pattern, name)).Match(content) {
+				t.Errorf("%s does not tell what internal/%s is", page, name)
+			}
+		}
+	}
+}
+
+// TestDocumentedExitCodes: the README has the codes, and the words for them, that the program's help has.
+func TestDocumentedExitCodes(t *testing.T) {
+	t.Parallel()
+	help, err := exec.Command(binary, "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`(?m)^  (\d+)  (.+)$`).FindAllStringSubmatch(string(help), -1)
+	if len(codes) < 6 {
+		t.Fatalf("only %d exit codes in\n%s", len(codes), help)
+	}
+	for _, code := range codes {
+		if row := fmt.Sprintf("| %s | %s |\n", code[1], code[2]); !strings.Contains(string(readme), row) {
+			t.Errorf("the README lacks %s", row)
+		}
+	}
+}
+
 // packages are those that the Go code of pages may use without an import.
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "expvar": "expvar", "fmt": "fmt", "log": "log", "slog": "log/slog",
