@@ -8,8 +8,8 @@ import (
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
 
-// window is what a State knows by heart of a session: the numbers that have a record, from its floor on. So a request that
-// comes for the first time, as nearly all do, asks the store nothing.
+// window is what a State knows by heart of a session: the numbers that have a record, from its floor on. So a request
+// that comes for the first time, as nearly all do, asks the store nothing.
 //
 // Invariant: it says what the applied state says. It is read from there, and each write of a key of the session, whoever
 // makes it, goes through learn.
