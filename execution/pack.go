@@ -10,9 +10,9 @@ import (
 )
 
 // Records of requests of a session are small and come in runs, so from wire.FormatPacks on those of packNumbers
-// successive numbers share a key: a store takes one write for them, and a checkpoint one deletion. A pack is the records
-// in the order of their numbers, whatever the order in which the requests were executed, so that it is the same on
-// every replica: for each the number's offset and whether it was executed, the length of the result, the result.
+// successive numbers share a key: a store takes one write for them, and a checkpoint one deletion. A pack is the
+// records in the order of their numbers, whatever the order in which the requests were executed, so that it is the same
+// on every replica: for each the number's offset and whether it was executed, the length of the result, the result.
 
 const (
 	// packNumbers is how many numbers share a pack. More would make sessions that are slow write the same again and again.

@@ -11,8 +11,8 @@ import (
 // window is what a State knows by heart of a session: the numbers that have a record, from its floor on. So a request
 // that comes for the first time, as nearly all do, asks the store nothing.
 //
-// Invariant: it says what the applied state says. It is read from there, and each write of a key of the session, whoever
-// makes it, goes through learn.
+// Invariant: it says what the applied state says. It is read from there, and each write of a key of the session,
+// whoever makes it, goes through learn.
 type window struct {
 	session wire.Session
 	apart   numbers // with a record under a key of its own

@@ -18,8 +18,17 @@ type shell struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(name string) (value string, found bool)
+	child    io.Reader     // input of programs that a command of a dialogue starts; nil is none
 	held     *held         // what the commands of a dialogue share; nil outside of one
 	patience time.Duration // of one who has pressed Tab
+}
+
+// childIn is the input of a program that a command starts. In a dialogue the lines that follow are for the dialogue.
+func (sh *shell) childIn() io.Reader {
+	if sh.held == nil {
+		return sh.in
+	}
+	return sh.child
 }
 
 func system() *shell {

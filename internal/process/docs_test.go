@@ -179,6 +179,33 @@ func hasTest(t *testing.T, dir, name string) bool {
 	})
 }
 
+// TestBashCompletes presses Tab in a bash that has read the script. What bash-completion would tell it, it tells itself.
+func TestBashCompletes(t *testing.T) {
+	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash")
+	}
+	const script = `
+_get_comp_words_by_ref() {
+	words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}; prev=${words[cword-1]}
+}
+compopt() { :; }
+source <("$0" completion bash)
+COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
+__start_epaxos
+printf '%s\n' "${COMPREPLY[@]}"`
+	for _, c := range []struct{ words, want string }{
+		{"sess", "session"}, {"session cl", "close"}, {"experiment fam", "family"}, {"get k --consistency st", "stale"},
+		{"get k --consi", "--consistency"},
+	} {
+		out, err := exec.Command(bash, append([]string{"-c", script, binary}, strings.Fields(c.words)...)...).Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != c.want {
+			t.Errorf("epaxos %s: completed to %q, %v, want %s", c.words, got, err, c.want)
+		}
+	}
+}
+
 // TestEveryPackageIsExplained: the README and docs/architecture.md tell what each folder of internal is for.
 func TestEveryPackageIsExplained(t *testing.T) {
 	t.Parallel()
