@@ -9,8 +9,9 @@
 //	_, err = client.Put(ctx, "colour", []byte("blue"))
 //	result, err := client.Get(ctx, "colour")
 //
-// One endpoint is enough: the replicas tell the others. Get, Put, Range, Txn and their like speak to the
-// bundled key-value machine; Do, Query, Submit and Start carry any payload to any other state machine.
+// One endpoint is enough: the replicas tell the others. Package profile dials by the file that init wrote. Get, Put,
+// Range, Txn and their like speak to the bundled key-value machine; Do, Query, Submit and Start carry any payload to
+// any other state machine.
 //
 // # The key-value machine
 //
@@ -50,9 +51,18 @@
 // it ends as ErrSessionExpired, unless it is certain to have had no effect. The client tells that it lives by itself.
 // The next write opens another session.
 //
-// Named writes cost: a record on disk until the next checkpoint, and at saturation, with small values, nearly twice the
-// CPU of unnamed ones. WithoutSession leaves them unnamed: then the client retries only operations it never sent, or
-// that were refused as retryable and not applied, and never repeats an operation that may have taken effect.
+// Named writes cost: a record on disk until the next checkpoint, and at saturation, with small values, some 1.4 times
+// the CPU of unnamed ones. WithoutSession leaves them unnamed: then the client retries only operations it never
+// sent, or that were refused as retryable and not applied, and never repeats one that may have taken effect.
+//
+// # Leases
+//
+// Client.Grant makes a lease and keeps it alive. Keys that are put under it (WithLease, in Put, PutIfAbsent, Swap,
+// the compare-and-sets and their likes in transactions) are deleted when it ends, all in one moment: when it was
+// not kept alive for its time to live, or is revoked. Lease.Done is closed when it is lost, or when it is no longer
+// certain to live, by the clock of this process and early enough that no replica has ended it before. A holder that was
+// paused can still be late; what it must not do then is guarded by the version of a leased key, which grows with
+// each holder: package recipes hands it out as fencing token. The cluster must be at format level 3.
 //
 // # Consistency of reads
 //
@@ -75,6 +85,23 @@
 //
 // None of them reads what is not decided, or will be undone.
 //
+// # Watches
+//
+// Client.Watch tells each change of a span of keys: those of each key in their order, each once, whatever happens to
+// connections, replicas and members. Watch.Token names what was told; FromToken goes on from there, in this process or
+// another, at any replica. There is no revision of the whole store, and no order between the changes of different keys
+// by different commands: such commands do not interfere, so replicas execute them in different orders, and an
+// agreement about one is just what they save. A consumer that is so slow that all replicas have forgotten what comes
+// next is told so, by EventResync, and then the state. A Watch has no goroutine: while nobody is in Next, nothing is
+// asked, and nothing is kept anywhere.
+//
+// # Leases
+//
+// Client.Grant makes a Lease, which keeps itself alive until it is closed, revoked or lost. Keys that are put under it
+// (WithLease) go when it ends, all in one moment. Lease.Done tells, by the clock of this process, that it may have
+// ended. Package recipes builds locks, elections, barriers and queues on leases and watches, each with a fencing token:
+// a holder that slept through the end of its lease is refused by whatever compares tokens.
+//
 // # The nearest replica
 //
 // A probe goes to every replica each WithProbeInterval, ten times as often at first. The client
@@ -96,15 +123,15 @@
 // # Threads
 //
 // All methods are safe for concurrent use. A client runs two goroutines of its own per replica,
-// one more that keeps time, and one that looks after its session. Operations of all callers share one
-// stream per replica and go out in batches that grow with the load. Start blocks while WithInFlight
-// operations are open, and this is the only back-pressure: nothing is queued beyond it. Close ends all
+// one more that keeps time, one that looks after its session, and one for each Lease. Operations of all
+// callers share one stream per replica and go out in batches that grow with the load. Start and Begin block while
+// WithInFlight operations are open, and this is the only back-pressure: nothing is queued beyond it. Close ends all
 // goroutines.
 //
 // # Hooks
 //
 // WithObserver calls a function at the begin and the end of each operation; a tracer or a meter is some ten
-// lines. Nothing is logged unless WithLogger is given.
+// lines, see its examples. Nothing is logged unless WithLogger is given.
 //
 // # What is absent
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/264bc8cf/epaxos/clients"
 )
@@ -195,4 +196,26 @@ func ExampleEmpty() {
 	// Output:
 	// ann leads
 	// bob sees leader/ann
+}
+
+// A worker says that it is there, by a key that goes when it does.
+func ExampleClient_Grant() {
+	client, stop := dialTable()
+	defer stop()
+	ctx := context.Background()
+
+	lease := must(client.Grant(ctx, 10*time.Second)) // and it is kept alive
+	must(client.Put(ctx, "workers/7", []byte("here"), clients.WithLease(lease.ID())))
+	fmt.Println(must(client.LeaseInfo(ctx, lease.ID())).Keys)
+
+	if err := lease.Revoke(ctx); err != nil { // or the process dies, and ten seconds pass
+		log.Fatal(err)
+	}
+	<-lease.Done()
+	fmt.Println(lease.Err())
+	fmt.Println(must(client.Get(ctx, "workers/7")).Found)
+	// Output:
+	// [workers/7]
+	// the lease was closed here
+	// false
 }

@@ -1,6 +1,7 @@
 package clients_test
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/264bc8cf/epaxos/clients/gateway"
@@ -39,6 +40,11 @@ func (m *machine) do(request *gateway.Request) gateway.Answer {
 		footprint, err = execution.KV{}.Footprint(r.Payload)
 	case r.Session.IsZero():
 		r.Number = epaxos.OpenSession
+	default:
+		var keys []string
+		op, malformed := wire.DecodeSessionOp(r.Payload)
+		keys, err = m.state.Books(r.Session)
+		footprint, err = execution.BooksFootprint(op.Kind, keys), errors.Join(err, malformed)
 	}
 	if err != nil {
 		return gateway.Answer{Code: wire.CodeInvalid, Outcome: wire.OutcomeNotApplied, Detail: err.Error()}

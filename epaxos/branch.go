@@ -13,6 +13,7 @@ const (
 	BranchFastSaved                    // the own fast commit waits for its save
 	BranchFastNotSaved                 // baseline: it need not
 	BranchSlow                         // n-e equal answers have become impossible
+	BranchSlowDisputed                 // an answer differs, so that they have become unlikely
 	BranchSlowImpatient                // they have not come in time
 	BranchVoteEqual                    // a vote adds nothing to the initial dependencies
 	BranchVoteRaised                   // a vote adds what its replica knew
@@ -158,6 +159,7 @@ var branchNames = [BranchCount]string{
 	BranchFastSaved:      "S2 fast commit saved first",
 	BranchFastNotSaved:   "R6 baseline: fast commit not saved first",
 	BranchSlow:           "P4 slow path: equal answers impossible",
+	BranchSlowDisputed:   "P4 slow path: an answer differs",
 	BranchSlowImpatient:  "P4 slow path: out of patience",
 	BranchVoteEqual:      "P3 vote adds nothing",
 	BranchVoteRaised:     "P3 vote adds dependencies",

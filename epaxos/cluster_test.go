@@ -109,6 +109,7 @@ func (c *cluster) start(i int) {
 	s := c.sites[i]
 	timing := epaxos.DefaultTiming()
 	if c.chaos.hasty {
+		timing.DisputedWait = timing.FastPathWait
 		timing.Resend, timing.Fetch, timing.Recover = 200*time.Millisecond, 300*time.Millisecond, 900*time.Millisecond
 		timing.Stagger = 300 * time.Millisecond
 	}

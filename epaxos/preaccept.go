@@ -121,10 +121,30 @@ func (r *Replica) concludePreAccept(in *instance) {
 	case round.matching+r.outstanding(round.votes|round.refusals) < r.members.FastQuorum():
 		r.took(BranchSlow)
 		r.takeSlowPath(in)
-	case round.patience == 0:
-		round.patience = r.now + min(r.timing.FastPathWait, r.now-round.began)
+	default:
+		r.hope(in)
+	}
+}
+
+// hope makes an instance with a slow quorum wait for a fast one: as long as the second round trip that it could save,
+// which takes the slow quorum about as long as the first, and never above FastPathWait. Once an answer differs others
+// probably do, since they tell of the same command; then it never waits above DisputedWait.
+func (r *Replica) hope(in *instance) {
+	round := in.round
+	until := r.now + min(r.timing.FastPathWait, r.now-round.began)
+	if round.matching < round.votes.count() {
+		if r.timing.DisputedWait == 0 {
+			r.took(BranchSlowDisputed)
+			r.takeSlowPath(in)
+			return
+		}
+		until = min(until, r.now+r.timing.DisputedWait)
+	}
+	if round.patience == 0 {
+		round.patience = until
 		r.impatient = append(r.impatient, in)
 	}
+	round.patience = min(round.patience, until)
 }
 
 // outstanding counts the voters that may still answer.
@@ -143,9 +163,7 @@ func (r *Replica) takeSlowPath(in *instance) {
 	r.propose(in, Ballot{}, in.value(), in.round.union)
 }
 
-// settleImpatient ends the wait for a fast quorum where it has lasted as long as the second round trip
-// that it could save, which takes the slow quorum about as long as the first, and never above
-// FastPathWait.
+// settleImpatient ends the waits for a fast quorum that have lasted long enough.
 func (r *Replica) settleImpatient() {
 	kept := r.impatient[:0]
 	for _, in := range r.impatient {

@@ -41,6 +41,8 @@ type Config struct {
 	Limits          epaxos.Limits
 	ClientRequests  int // open requests of one client connection
 	PeerQueueBytes  int // messages waiting for one member
+	Watches         int // polls of watches that wait at a time; 0 is 16384
+	JournalBytes    int // changes kept in memory for watches that come back; 0 is 64 MiB
 	TransferRate    int // bytes of state in a second, to all others together; 0 is 32 MiB
 	PeerConnections int // QUIC connections to each member; more than one helps on lossy paths
 	Timing          Timing
@@ -100,6 +102,7 @@ func FromSettings(s config.Config) Config {
 		CAFile: s.TLS.CA, CertFile: s.TLS.Cert, KeyFile: s.TLS.Key,
 		Limits: limits, ClientRequests: s.Limits.ClientRequests,
 		PeerQueueBytes: int(s.Limits.PeerQueueBytes), PeerConnections: s.PeerConnections,
+		Watches: s.Limits.Watches, JournalBytes: int(s.Watch.JournalBytes),
 		TransferRate: int(s.Limits.TransferRate),
 		Timing: Timing{
 			Tick: s.Timing.Tick, Heartbeat: s.Timing.Heartbeat, Suspect: s.Timing.Suspect,

@@ -137,6 +137,7 @@ func (s *Server) nodeConfig(store *storage.Badger) node.Config {
 		Members: s.config.firstMembers(), NewCore: protocol.NewCore, NewOrderer: protocol.NewOrderer,
 		Store: store, Machine: s.machine, WriteBack: s.config.Timing.WriteBack, Trace: s.config.Trace,
 		FormatMax: s.config.formatMax(), Transfer: node.Transfer{BytesPerSecond: s.config.TransferRate},
+		Watching: node.Watching{JournalBytes: s.config.JournalBytes, PollsMax: s.config.Watches},
 	}
 }
 

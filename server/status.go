@@ -35,6 +35,9 @@ type Status struct {
 	NoOps      uint64   `json:"no_ops"`
 	InFlight   int      `json:"in_flight"`
 	Queued     int      `json:"queued"`
+	Watches    int      `json:"watches"`
+	Sessions   int      `json:"sessions"` // that are open, leases too
+	Journal    int      `json:"journal_bytes"`
 	Malformed  uint64   `json:"malformed"`
 	Groups     uint64   `json:"groups"`
 	// What may be forgotten (docs/protocol.md, K).
@@ -141,6 +144,7 @@ func (s *Server) publishStatus() {
 		FastQuorum: membership.FastQuorum(), SlowQuorum: membership.SlowQuorum(),
 		Pending: n.Pending, Led: n.Stats.Led, Fast: n.Stats.Fast, Slow: n.Stats.Slow,
 		Recoveries: n.Stats.Recoveries, NoOps: n.Stats.NoOps, InFlight: n.Stats.InFlight, Queued: n.Stats.Queued,
+		Watches: n.Watches, Journal: n.Journal, Sessions: n.Sessions,
 		Malformed: n.Stats.Malformed, Groups: n.Group, DiskBytes: usage.DiskBytes, DiskFree: usage.FreeBytes,
 	}
 	status.GroupFirst, status.LogBytes, status.Collectable = n.GroupFirst, uint64(n.LogBytes), n.Collectable

@@ -28,10 +28,11 @@ type ended struct {
 // invoke runs one command line in this process, with nothing in its environment but env.
 func invoke(ctx context.Context, in string, env map[string]string, args ...string) ended {
 	var out, errs bytes.Buffer
-	sh := &shell{in: strings.NewReader(in), out: &out, err: &errs, env: func(name string) (string, bool) {
+	sh := &shell{in: strings.NewReader(in), out: &out, err: &errs, patience: time.Minute}
+	sh.env = func(name string) (string, bool) {
 		value, found := env[name]
 		return value, found
-	}}
+	}
 	code := run(ctx, sh, args)
 	return ended{code, out.String(), errs.String()}
 }
@@ -168,6 +169,11 @@ func TestCommands(t *testing.T) {
 		{"", "forget q/ q0", 0, "0 keys forgotten, by", ""},
 		{"", "put q/1 anew", 0, "q/1 ok - 1", ""},
 
+		{"", "watch once --state --count 2", 0, "state once 6 again current", "to go on: --token "},
+		{"", "watch --prefix onc --state --count 2 -o raw", 0, "state\tonce\t6\tagain\ncurrent\n", ""},
+		{"", "watch o p --state --count 1 -o json", 0, `{"type":"state","key":"once","value":"again","version":6,"token":"`, ""},
+		{"", "watch b a", 1, "", "no key is between"},
+
 		{"", "status", 0, "3 of 3 replicas answer; quorums: 2 slow, 2 fast", ""},
 		{"", "status -o json", 0, `"reachable": true`, ""},
 		{"", "put " + strings.Repeat("k", 5000) + " v", 1, "", "invalid request"},
@@ -196,6 +202,10 @@ func TestUsage(t *testing.T) {
 		{"", "get a -o xml", `--output "xml": need table, json or raw`},
 		{"", "txn -o raw --dry-run", "the transaction is empty"},
 		{"", "status -o raw", `--output "raw": need table or json`},
+		{"", "watch a b --prefix c", "not both"},
+		{"", "watch a --state --token t", "[state token]"},
+		{"", "watch a --token t", "--token: watch token"},
+		{"", "watch a --count -1", "--count -1: need 0 or more"},
 		{"", "get a --timeout 0s", "need at least 1ms"},
 		{"", "get a --timeout soon", "invalid argument"},
 		{"", "get a --colour", "unknown flag: --colour"},

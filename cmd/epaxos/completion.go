@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -132,12 +131,9 @@ type asking struct {
 	cmd *cobra.Command
 }
 
-// askingTime bounds how long a person who has pressed Tab waits.
-const askingTime = time.Second
-
 // connect calls f with a client, if there is one to be had in time: who completes gets no errors.
 func (a *asking) connect(f func(context.Context, *clients.Client)) {
-	c := &connection{sh: a.sh, forms: []string{formTable}, output: formTable, timeout: askingTime}
+	c := &connection{sh: a.sh, forms: []string{formTable}, output: formTable, timeout: a.sh.patience}
 	if profile := a.cmd.Flags().Lookup("profile"); profile != nil {
 		c.profile = profile.Value.String()
 	}
@@ -216,7 +212,7 @@ func replicas(a *asking, _ string) ([]cobra.Completion, cobra.ShellCompDirective
 
 // endpoints offers those of the profile.
 func endpoints(a *asking, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	c := &connection{sh: a.sh, forms: []string{formTable}, output: formTable, timeout: askingTime}
+	c := &connection{sh: a.sh, forms: []string{formTable}, output: formTable, timeout: a.sh.patience}
 	c.profile, _ = a.cmd.Flags().GetString("profile")
 	access, err := c.check()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -137,7 +138,7 @@ func TestShellCompletes(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := &repl{sh: &shell{env: func(string) (string, bool) { return "", false }}}
+	r := &repl{sh: &shell{env: func(string) (string, bool) { return "", false }, patience: time.Minute}}
 	for _, c := range []struct {
 		words []string
 		last  string

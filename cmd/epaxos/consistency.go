@@ -17,6 +17,7 @@ type reading struct {
 	replica     uint32
 	cut         string
 	flags       *pflag.FlagSet
+	chosen      []clients.ReadOption // what the flags come to, once checked
 }
 
 const readingHelp = `
@@ -39,7 +40,13 @@ func (r *reading) add(cmd *cobra.Command) {
 	r.flags = cmd.Flags()
 }
 
-// options are what the flags come to.
+// check finds out what the flags come to, before anything is connected.
+func (r *reading) check() (err error) {
+	r.chosen, err = r.options()
+	return err
+}
+
+// options reads the flags.
 func (r *reading) options() ([]clients.ReadOption, error) {
 	consistency, known := consistencies[r.consistency]
 	if !known {
@@ -70,6 +77,18 @@ func (r *reading) options() ([]clients.ReadOption, error) {
 		options = append(options, clients.At(clients.ReplicaID(r.replica)))
 	}
 	return options, nil
+}
+
+// way is how a range was read.
+func (r *reading) way(page clients.Page) string {
+	switch {
+	case r.cut != "":
+		return "at the cut"
+	case r.consistency != "linearizable":
+		return "without asking others"
+	default:
+		return "on the " + path(page.Fast) + " path"
+	}
 }
 
 // path is how a read without a command was served.

@@ -126,6 +126,10 @@ func defineExperimentFlags(flags *pflag.FlagSet, o *experiment.Options, f *exper
 		"commands on one key that a replica of EPaxos has in flight; 0 is what ships")
 	flags.DurationVar(&o.Tuning.FastPathWait, "epaxos-fast-path-wait", 0,
 		"how long a slow quorum of EPaxos waits for a fast one; 0 is what ships")
+	flags.DurationVar(&o.Tuning.DisputedWait, "epaxos-disputed-wait", 0,
+		"the same where one answer has differed already, which by default ends the wait")
+	flags.IntVar(&o.Tuning.Gather, "epaxos-gather", 0,
+		"requests that wait for one key and go in one command of EPaxos; 0 is what ships, 1 none")
 	flags.IntVar(&o.Workers, "workers", 0, "runs at a time; 0 is one for each processor")
 	flags.StringVar(&o.Out, "out", "", "directory for results.csv, results.json, report.html and run.json")
 }

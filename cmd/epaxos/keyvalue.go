@@ -55,12 +55,9 @@ func getCommand(sh *shell) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	})
 	how.add(o.cmd)
+	o.check = func([]string) error { return how.check() }
 	o.run = func(ctx context.Context, client *clients.Client, args []string) error {
-		options, err := how.options()
-		if err != nil {
-			return err
-		}
-		result, err := client.Get(ctx, args[0], options...)
+		result, err := client.Get(ctx, args[0], how.chosen...)
 		if err != nil {
 			return err
 		}

@@ -198,7 +198,7 @@ func (t *tenure) run(ctx context.Context, lost <-chan struct{}, env, command []s
 		}
 	}()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // the user's own
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = t.sh.in, t.sh.out, t.sh.err, env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = t.sh.childIn(), t.sh.out, t.sh.err, env
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
 	err = cmd.Run()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,15 +82,11 @@ func rangeCommand(sh *shell) *cobra.Command {
 			return usage("--limit %d: need 0 or more", limit)
 		}
 		span, err = flags.span(args)
-		return err
+		return cmp.Or(err, how.check())
 	}
 	o.run = func(ctx context.Context, client *clients.Client, _ []string) error {
 		options := []clients.RangeOption{clients.Limit(limit)}
-		reads, err := how.options()
-		if err != nil {
-			return err
-		}
-		for _, option := range reads {
+		for _, option := range how.chosen {
 			options = append(options, option)
 		}
 		switch {
@@ -101,7 +98,7 @@ func rangeCommand(sh *shell) *cobra.Command {
 		page, err := pages(span, all, func(span clients.Span) (clients.Page, error) {
 			return client.Range(ctx, span, options...)
 		})
-		return errors.Join(o.showPage(page, !count), err)
+		return errors.Join(o.showPage(page, !count, how.way(page)), err)
 	}
 	return o.cmd
 }
@@ -120,7 +117,7 @@ func pages(span clients.Span, all bool, read func(clients.Span) (clients.Page, e
 	return whole, err
 }
 
-func (o *operation) showPage(page clients.Page, pairs bool) error {
+func (o *operation) showPage(page clients.Page, pairs bool, way string) error {
 	s := shownPage{
 		Pairs: shownPairs(page.Pairs), Count: page.Count, Next: page.Next, Replica: page.Replica, Fast: page.Fast,
 	}
@@ -147,8 +144,7 @@ func (o *operation) showPage(page clients.Page, pairs bool) error {
 	if s.Next != "" {
 		more = ", more from " + printable([]byte(s.Next))
 	}
-	_, err := fmt.Fprintf(o.sh.out, "%s%s, read by replica %d on the %s path\n",
-		counted(s.Count), more, s.Replica, path(s.Fast))
+	_, err := fmt.Fprintf(o.sh.out, "%s%s, read by replica %d %s\n", counted(s.Count), more, s.Replica, way)
 	return err
 }
 

@@ -33,7 +33,7 @@ interfere are decided in one round trip.
 		memberCommand(sh), snapshotCommand(sh),
 		getCommand(sh), rangeCommand(sh), putCommand(sh), appendCommand(sh), deleteCommand(sh), incrementCommand(sh),
 		addCommand(sh), compareAndSetCommand(sh), txnCommand(sh), forgetCommand(sh), cutCommand(sh), sessionCommand(sh),
-		leaseCommand(sh), lockCommand(sh), electCommand(sh),
+		watchCommand(sh), leaseCommand(sh), lockCommand(sh), electCommand(sh),
 		shellCommand(sh), completionCommand(sh), versionCommand(sh),
 	)
 	for _, cmd := range root.Commands() {

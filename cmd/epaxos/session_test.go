@@ -72,7 +72,7 @@ func TestReadsByChoiceCommand(t *testing.T) {
 		t.Errorf("stale: %+v", e)
 	}
 	e := invoke(t.Context(), "", env, "range", "--consistency", "session", "--token", told.Token)
-	if e.code != exitOK || !strings.Contains(e.out, "v") {
+	if e.code != exitOK || !strings.Contains(e.out, "without asking others") {
 		t.Errorf("range: %+v", e)
 	}
 }

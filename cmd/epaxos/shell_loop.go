@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,11 +65,14 @@ func (r *repl) loop(ctx context.Context) error {
 
 // screen knows where the output of commands has left the cursor.
 type screen struct {
+	mu     sync.Mutex
 	out    io.Writer
 	inLine bool
 }
 
 func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(p) > 0 {
 		s.inLine = p[len(p)-1] != '\n'
 	}
@@ -78,7 +82,10 @@ func (s *screen) Write(p []byte) (int, error) {
 // freshLine ends the line that a command has not ended, such as a value without one: otherwise the prompt would follow
 // it, or hide it.
 func (s *screen) freshLine() {
-	if s.inLine {
+	s.mu.Lock()
+	inLine := s.inLine
+	s.mu.Unlock()
+	if inLine {
 		fmt.Fprintln(s)
 	}
 }
@@ -148,6 +155,7 @@ func (r *repl) interruptible(ctx context.Context, f func(context.Context) error)
 		defer close(ended)
 		select {
 		case <-r.interrupts:
+			fmt.Fprintln(&r.screen) // the terminal has shown ^C
 			cancel()
 		case <-ctx.Done():
 		}
@@ -161,7 +169,10 @@ func (r *repl) interruptible(ctx context.Context, f func(context.Context) error)
 // root is the commands that a line may name: those that speak to a cluster, and those about the dialogue.
 func (r *repl) root() *cobra.Command {
 	inner := *r.sh
-	inner.in = &following{r: r}
+	inner.in, inner.child = &following{r: r}, nil
+	if r.interactive {
+		inner.child = r.sh.in
+	}
 	root := rootCommand(&inner)
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "shell" || !connects(cmd) && cmd.Name() != "version" {

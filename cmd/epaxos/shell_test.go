@@ -35,6 +35,7 @@ func TestShell(t *testing.T) {
 		{"put shade 1\nset output raw\nget shade\nset output json\nget shade", "", 0, `1{ "op": "get"`, ""},
 		{"txn\nif colour = \"dark blue\"\nthen incr n 7\n.\nget n\n", "", 0, "n ok 7 1", ""},
 		{"txn\nthen incr n", "", 0, "incr n ok 8", ""},
+		{"lock l -- cat\nget n -o raw", "", 0, "8", ""}, // what follows is no input of the program
 		{"put text\none\n\ntwo\n.\nget text", "", 0, `text ok "one\n\ntwo" 1`, ""},
 		{"put bytes \"\\xff\"\nget bytes", "", 0, `bytes ok "\xff" 1`, ""},
 		{"exit\nput never 1", "", 0, "", ""},
@@ -167,7 +168,7 @@ func TestShellInterrupted(t *testing.T) {
 	if !slices.Equal(lines.prompts, want) {
 		t.Errorf("prompts %q, want %q", lines.prompts, want)
 	}
-	r := &repl{interrupts: make(chan os.Signal, 1)}
+	r := &repl{interrupts: make(chan os.Signal, 1), screen: screen{out: io.Discard}}
 	err := r.interruptible(t.Context(), func(ctx context.Context) error {
 		r.interrupts <- os.Interrupt
 		<-ctx.Done()

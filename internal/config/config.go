@@ -33,6 +33,7 @@ type Config struct {
 	TLS             TLS      `mapstructure:"tls"`
 	Eviction        Eviction `mapstructure:"membership"`
 	Limits          Limits   `mapstructure:"limits"`
+	Watch           Watch    `mapstructure:"watch"`
 	Timing          Timing   `mapstructure:"timing"`
 	Storage         Storage  `mapstructure:"storage"`
 	PeerConnections int      `mapstructure:"peer_connections"` // QUIC connections to each peer
@@ -70,6 +71,12 @@ type Limits struct {
 	ClientRequests int   `mapstructure:"client_requests"`   // open requests of one client connection
 	PeerQueueBytes Bytes `mapstructure:"peer_queue_bytes"`  // waiting messages to one peer
 	TransferRate   Bytes `mapstructure:"transfer_rate"`     // of state handed to others, in a second
+	Watches        int   `mapstructure:"watches"`           // polls that wait for a change
+}
+
+// Watch is about what clients are told that watch keys.
+type Watch struct {
+	JournalBytes Bytes `mapstructure:"journal_bytes"` // changes kept for those that come back
 }
 
 // Timing holds the periods of a replica. None of them decides anything: a wrong value costs time,

@@ -82,7 +82,8 @@ log: {level: warn, format: json}
 		},
 		Format: 1, F: 1, E: 0,
 		TLS:             TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "replica.pem"), Key: "/secret/replica.key"},
-		Limits:          Limits{InFlight: 7, InFlightPerKey: 2, Queue: 9, ClientRequests: 11, PeerQueueBytes: 3 * MiB, TransferRate: 32 * MiB},
+		Limits:          Limits{InFlight: 7, InFlightPerKey: 2, Queue: 9, ClientRequests: 11, PeerQueueBytes: 3 * MiB, TransferRate: 32 * MiB, Watches: 16384},
+		Watch:           Watch{JournalBytes: 64 * MiB},
 		Timing:          Timing{2 * time.Millisecond, 20 * time.Millisecond, 1500 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond},
 		Storage:         Storage{ReserveBytes: GiB, MemtableBytes: 8 * MiB, ScrubPeriod: 24 * time.Hour},
 		PeerConnections: 4,
@@ -109,7 +110,7 @@ func TestDefaults(t *testing.T) {
 	if c.Limits != d.Limits || c.Timing != d.Timing || c.Storage != d.Storage || c.Log != d.Log {
 		t.Errorf("a file without settings differs from Default: %+v, %+v", c, d)
 	}
-	if want := (Limits{1024, 16, 16384, 4096, 8 * MiB, 32 * MiB}); d.Limits != want {
+	if want := (Limits{1024, 16, 16384, 4096, 8 * MiB, 32 * MiB, 16384}); d.Limits != want {
 		t.Errorf("limits: %+v, want %+v", d.Limits, want)
 	}
 	l, timing := epaxos.DefaultLimits(), epaxos.DefaultTiming()
@@ -191,6 +192,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"limits.client_requests": "11", "limits.peer_queue_bytes": "3MiB",
 		"timing.tick": "2ms", "timing.heartbeat": "20ms", "timing.suspect": "2s", "timing.resend": "200ms",
 		"timing.recover_stagger": "300ms", "storage.reserve_bytes": "1GiB", "storage.memtable_bytes": "8MiB",
+		"limits.watches": "100", "watch.journal_bytes": "1MiB",
 		"limits.transfer_rate": "1MiB", "storage.scrub_period": "1h", "membership.evict_after": "1m", "membership.evict_lag": "100000", "membership.evict_bytes": "1GiB",
 		"peer_connections": "4", "log.level": "warn", "log.format": "json",
 	}

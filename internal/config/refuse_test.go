@@ -162,6 +162,8 @@ func TestEveryKeyHasItsBounds(t *testing.T) {
 		"limits.queue":             {[]string{"0", "1048577"}, "between 1 and 1048576"},
 		"limits.client_requests":   {[]string{"0", "65537"}, "between 1 and 65536"},
 		"limits.peer_queue_bytes":  {[]string{"1023KiB", "1025MiB"}, "between 1MiB and 1GiB"},
+		"limits.watches":           {[]string{"0", "1048577"}, "between 1 and 1048576"},
+		"watch.journal_bytes":      {[]string{"63KiB", "17GiB"}, "between 64KiB and 16GiB"},
 		"limits.transfer_rate":     {[]string{"1KiB", "5GiB"}, "between 64KiB and 4GiB"},
 		"timing.tick":              {[]string{"0s", "1001ms", "-1s"}, "between 1ms and 1s"},
 		"timing.heartbeat":         {[]string{"9ms", "61m"}, "between one tick, 10ms, and 1h0m0s"},

@@ -15,6 +15,7 @@ const (
 	peerQueueBytesMin  = 1 * MiB // one frame between replicas
 	memtableBytesMin   = 1 * MiB
 	transferRateMin    = 64 * KiB
+	journalBytesMin    = 64 * KiB
 	memtableBytesMax   = 64 * MiB // what the store can cut a turn for
 	tickMin            = time.Millisecond
 	tickMax            = time.Second
@@ -148,6 +149,8 @@ func (c Config) checkLimits(ch *checker) {
 	ch.between("limits.queue", c.Limits.Queue, 1, 1<<20)
 	ch.between("limits.client_requests", c.Limits.ClientRequests, 1, 1<<16)
 	ch.bytes("limits.peer_queue_bytes", c.Limits.PeerQueueBytes, peerQueueBytesMin, 1*GiB)
+	ch.between("limits.watches", c.Limits.Watches, 1, 1<<20)
+	ch.bytes("watch.journal_bytes", c.Watch.JournalBytes, journalBytesMin, 16*GiB)
 	ch.bytes("limits.transfer_rate", c.Limits.TransferRate, transferRateMin, 4*GiB)
 	ch.bytes("storage.memtable_bytes", c.Storage.MemtableBytes, memtableBytesMin, memtableBytesMax)
 	ch.that(c.Storage.ReserveBytes >= 4*c.Storage.MemtableBytes, "storage.reserve_bytes",

@@ -34,7 +34,7 @@ type Mark struct {
 // Size of a chart, in units of its own, and of the margins that hold the axes.
 const (
 	chartWidth, chartHeight = 760.0, 360.0
-	marginLeft, marginRight = 64.0, 16.0
+	marginLeft, marginRight = 64.0, 28.0
 	marginTop, marginBottom = 14.0, 48.0
 	styles                  = 10
 	markersMax              = 24 // a line with more points is drawn without markers

@@ -117,6 +117,11 @@ var experiments = []experiment{
 		points:   conflictPoints, show: showConflict,
 	},
 	{
+		name: "hot-key", short: "All clients on one key: adds, which commute, and puts, gathered or one by one",
+		defaults: Options{Protocols: "epaxos,multipaxos", Replicas: []int{5}, Load: "closed:20"},
+		points:   hotPoints, show: showHot,
+	},
+	{
 		name: "failover", short: "A time line around the death of a site, the leader's where there is one",
 		defaults: Options{
 			Protocols: "epaxos,multipaxos,flexiblepaxos,fastpaxos", Replicas: []int{5}, Conflicts: []float64{2, 50},

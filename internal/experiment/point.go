@@ -22,6 +22,8 @@ type Emulation struct {
 type Tuning struct {
 	Window       int           // own commands on one key that are proposed and not executed
 	FastPathWait time.Duration // how long a slow quorum waits for a fast one
+	DisputedWait time.Duration // likewise where an answer has differed, beyond what ships, which is nothing
+	Gather       int           // requests that wait for a key and go in one command; 1 is none
 }
 
 // Fault is what goes wrong in a run.

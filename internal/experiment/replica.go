@@ -100,9 +100,13 @@ func newEgalitarian(id epaxos.ReplicaID, m epaxos.Membership, t Tuning, r *rand.
 	if t.Window > 0 {
 		limits.InFlightPerKey = t.Window
 	}
+	if t.Gather > 0 {
+		limits.Gather = t.Gather
+	}
 	if t.FastPathWait > 0 {
 		timing.FastPathWait = t.FastPathWait
 	}
+	timing.DisputedWait += t.DisputedWait
 	core, err := epaxos.New(epaxos.Config{
 		ID: id, Membership: m, Index: index, Rand: r,
 		Limits: limits, Timing: timing,

@@ -40,7 +40,9 @@ type Result struct {
 	Jitter     float64  `json:"jitter_percent"`
 	Loss       float64  `json:"loss_percent"`
 	Window     int      `json:"epaxos_key_window"`
+	Gather     int      `json:"epaxos_gather"`
 	FastWaitMS float64  `json:"epaxos_fast_path_wait_ms"`
+	DisputeMS  float64  `json:"epaxos_disputed_wait_ms"`
 	Fault      string   `json:"fault"`
 
 	Begun      int       `json:"begun"`

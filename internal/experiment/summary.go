@@ -85,7 +85,8 @@ func parameters(p *Point) Result {
 		Jitter: e.Jitter, Loss: e.Loss,
 		profileOf: *p,
 	}
-	r.Window, r.FastWaitMS = p.Tuning.Window, millis(p.Tuning.FastPathWait)
+	r.Window, r.Gather = p.Tuning.Window, p.Tuning.Gather
+	r.FastWaitMS, r.DisputeMS = millis(p.Tuning.FastPathWait), millis(p.Tuning.DisputedWait)
 	if p.Protocol.Family != "epaxos" {
 		r.F = p.Replicas - max(q.Prepare, q.Accept)
 	}

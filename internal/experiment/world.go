@@ -57,6 +57,7 @@ const (
 	streamArrivals
 	streamKeys
 	streamChaos
+	streamPlan
 )
 
 func stream(seed uint64, purpose, which int) *rand.Rand {

@@ -126,7 +126,7 @@ var libraries = []library{
 		"record with internal/history and ask it for the verdict"},
 	{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench"}, nil,
 		"measure with internal/bench, or return the raw durations"},
-	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, nil,
+	{"golang.org/x/sys", []string{"storage", "transport", "internal/wan"}, []string{"internal/prompt"},
 		"system calls stay in the shell"},
 	{"golang.org/x/term", []string{"internal/prompt"}, nil,
 		"read lines through internal/prompt, which runs without a terminal, too"},

@@ -41,6 +41,9 @@ var hunters = map[string]*hunter{
 	"locks": {folder: "clients/recipes", arguments: func(h hunt) []string {
 		return []string{"-test.run=^Test" + cmp.Or(h.where, "Locks") + "$", "-locks-runs=" + strconv.Itoa(h.runs)}
 	}},
+	"execution": {folder: "execution", arguments: func(h hunt) []string {
+		return []string{"-test.run=^Test" + h.where + "$"}
+	}},
 	"storage": {folder: "storage", arguments: func(h hunt) []string {
 		return []string{"-test.run=^Test" + h.where + "$"}
 	}},

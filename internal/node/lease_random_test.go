@@ -81,7 +81,7 @@ func newStreet(t *testing.T, seed uint64) *street {
 	for range hostsMax {
 		s.fast, s.drift = append(s.fast, 0), append(s.drift, s.rand.IntN(10))
 	}
-	s.unrest, s.changes = s.unrest/2, 3
+	s.unrest, s.changes, s.uncut = s.unrest/2, 3, true
 	return s
 }
 
@@ -92,12 +92,12 @@ func (s *street) live() []*tenant {
 
 func (s *street) act() {
 	if s.jumpy && s.rand.IntN(150) == 0 {
-		s.fast[s.rand.IntN(len(s.fast))] += time.Duration(s.rand.IntN(6000)) * time.Millisecond
+		s.fast[s.rand.IntN(len(s.fast))] += time.Duration(s.rand.IntN(20_000)) * time.Millisecond
 	}
 	live := s.live()
 	if len(live) < tenantsMax && s.chance(6) {
 		one := &tenant{
-			name: len(s.tenants), lazy: s.rand.IntN(140), ttl: time.Duration(500+s.rand.IntN(3500)) * time.Millisecond, keys: map[string]bool{},
+			name: len(s.tenants), lazy: s.rand.IntN(140), ttl: time.Duration(2000+s.rand.IntN(8000)) * time.Millisecond, keys: map[string]bool{},
 		}
 		s.tenants = append(s.tenants, one)
 		s.operate(mission{of: one, kind: toGrant}, wire.SessionOp{
@@ -403,7 +403,7 @@ func leaseOf(saved []byte) (epaxos.InstanceID, bool) {
 
 // close lets all leases run out, and looks for what they have left behind.
 func (s *street) close() {
-	for range 2 {
+	for range 3 {
 		s.heal()
 		s.judge()
 	}
@@ -430,9 +430,12 @@ func (s *street) close() {
 
 // TestTenants: LEASES is how many seeds.
 func TestTenants(t *testing.T) {
-	seeds, err := strconv.Atoi(cmp.Or(os.Getenv("LEASES"), "4"))
+	seeds, err := strconv.Atoi(cmp.Or(os.Getenv("LEASES"), "6"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if testing.Short() {
+		seeds = min(seeds, 2)
 	}
 	var ended, early, attached, moved int
 	for seed := range uint64(seeds) { //nolint:gosec // few

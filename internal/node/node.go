@@ -303,7 +303,7 @@ func (n *Node) Busy() bool {
 // Quiet reports whether nothing is left to do but to wait for inputs, so that ticks may be rare.
 func (n *Node) Quiet() bool {
 	return (n.core == nil || n.core.Quiet()) && !n.unsaved.dirty && len(n.unsaved.batches) == 0 && n.noRoom == nil &&
-		n.history.plan == nil && !n.transferring()
+		n.history.plan == nil && !n.transferring() && !n.watches.Due()
 }
 
 func (n *Node) advance(now time.Duration) { n.now = max(n.now, now) }

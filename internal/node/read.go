@@ -79,7 +79,8 @@ func (n *Node) Read(now time.Duration, r Read) error {
 		}
 		n.reading = append(n.reading, one)
 		return nil
-	case r.Consistency == Stale, r.Consistency == Session && n.covers(r.Token):
+	// Only who votes can name what it has shown. A session that read elsewhere could go back behind that.
+	case r.Consistency == Stale, r.Consistency == Session && n.core != nil && n.covers(r.Token):
 		n.reading = append(n.reading, reading{Read: r, point: true})
 		return nil
 	case n.core == nil:
@@ -172,6 +173,8 @@ func (n *Node) moveReads() (void []Answer) {
 	waiting := n.reading[:0]
 	for _, r := range n.reading {
 		switch {
+		case r.Consistency == Session && n.core == nil:
+			void = append(void, Answer{Proposal: r.Proposal, Void: true})
 		case r.Consistency != Linearizable:
 			waiting = append(waiting, r) // what its token names is executed
 		case n.core != nil:

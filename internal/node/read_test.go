@@ -135,3 +135,35 @@ func TestReadsThatAreNone(t *testing.T) {
 		t.Errorf("a token of an epoch to come: %v", err)
 	}
 }
+
+// A replica that does not vote has no token for what it shows, so it serves no read of a session: the next could show
+// something older.
+func TestSessionReadWithoutAVote(t *testing.T) {
+	c := newCompany(t, 3)
+	w := c.put(0, "k", "v")
+	c.settle(5 * time.Second)
+	token := c.want(w).Token
+	c.reconfigure(0, func(m *wire.Members) {
+		m.Learners, m.Voters = m.Voters[2:], m.Voters[:2]
+		m.F, m.E = 0, 0
+	})
+	c.settle(5 * time.Second)
+	if got := c.shows(c.readServed(2, "k", node.Stale, token)); got != "v" {
+		t.Errorf("the stale read shows %q", got)
+	}
+	payload := wire.AppendOp(nil, &wire.Op{Kind: wire.OpGet, Key: []byte("k")})
+	err := c.nodes[2].Read(c.now, node.Read{
+		Proposal: 1 << 40, Payload: payload, Consistency: node.Session, Token: token,
+		Footprint: epaxos.Footprint{{Mode: epaxos.Read, Key: "k"}},
+	})
+	if !errors.Is(err, node.ErrNotVoter) {
+		t.Errorf("violation of linearizability: a read of a session is served without a token: %v", err)
+	}
+}
+
+func (c *company) readServed(i int, key string, consistency node.Consistency, token node.Token) epaxos.ProposalID {
+	c.t.Helper()
+	id := c.read(i, key, consistency, token)
+	c.settle(0)
+	return id
+}

@@ -167,7 +167,7 @@ func (n *Node) operate(id epaxos.InstanceID, op wire.SessionOp) bool {
 		return false
 	}
 	n.sessions.last++
-	return n.core.Propose(n.now, ownProposal|n.sessions.last, request, footprint) == nil
+	return n.Propose(n.now, ownProposal|n.sessions.last, request, footprint) == nil
 }
 
 // SessionFootprint is what an operation on a session touches as far as this replica has executed. If keys are

@@ -24,6 +24,9 @@ type Status struct {
 	Collectable int    // groups that could be deleted now
 	Transfer    TransferStatus
 	Cuts        []CutStatus
+	Watches     int        // polls that wait for a change
+	Journal     int        // bytes of changes kept for those that come back
+	Sessions    int        // that are open, leases too
 	Held        epaxos.Lag // the replica that all others wait for before they forget; of 0 instances if none is
 }
 
@@ -32,7 +35,8 @@ func (n *Node) Status() Status {
 	s := Status{
 		Role: n.role, Members: n.members, Admitted: n.admitted, Group: n.config.Store.LastGroup(),
 		Executed: n.executedPrefix(), Transfer: n.transferStatus(),
-		Cuts: n.cutStatus(),
+		Cuts:    n.cutStatus(),
+		Watches: n.watches.Waiting(), Journal: n.watches.Bytes(), Sessions: len(n.sessions.open),
 	}
 	if n.core != nil {
 		s.Tops, s.Stats, s.Watermarks = n.core.Tops(), n.core.Stats(), n.core.Watermarks()

@@ -179,6 +179,76 @@ func hasTest(t *testing.T, dir, name string) bool {
 	})
 }
 
+// TestBashCompletes presses Tab in a bash that has read the script. What bash-completion would tell it, it tells itself.
+func TestBashCompletes(t *testing.T) {
+	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash")
+	}
+	const script = `
+_get_comp_words_by_ref() {
+	words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}; prev=${words[cword-1]}
+}
+compopt() { :; }
+source <("$0" completion bash)
+COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
+__start_epaxos
+printf '%s\n' "${COMPREPLY[@]}"`
+	for _, c := range []struct{ words, want string }{
+		{"sess", "session"}, {"session cl", "close"}, {"experiment fam", "family"}, {"get k --consistency st", "stale"},
+		{"get k --consi", "--consistency"},
+	} {
+		out, err := exec.Command(bash, append([]string{"-c", script, binary}, strings.Fields(c.words)...)...).Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != c.want {
+			t.Errorf("epaxos %s: completed to %q, %v, want %s", c.words, got, err, c.want)
+		}
+	}
+}
+
+// TestEveryPackageIsExplained: the README and docs/architecture.md tell what each folder of internal is for.
+func TestEveryPackageIsExplained(t *testing.T) {
+	t.Parallel()
+	folders, err := filepath.Glob(filepath.Join(root, "internal", "*"))
+	if err != nil || len(folders) < 10 {
+		t.Fatalf("%d folders, %v", len(folders), err)
+	}
+	for page, pattern := range map[string]string{"README.md": "`(internal/)?%s`", "docs/architecture.md": "`internal/%s/?`"} {
+		content, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range folders {
+			name := filepath.Base(folder)
+			if !regexp.MustCompile(fmt.Sprintf(pattern, name)).Match(content) {
+				t.Errorf("%s does not tell what internal/%s is", page, name)
+			}
+		}
+	}
+}
+
+// TestDocumentedExitCodes: the README has the codes, and the words for them, that the program's help has.
+func TestDocumentedExitCodes(t *testing.T) {
+	t.Parallel()
+	help, err := exec.Command(binary, "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`(?m)^  (\d+)  (.+)$`).FindAllStringSubmatch(string(help), -1)
+	if len(codes) < 6 {
+		t.Fatalf("only %d exit codes in\n%s", len(codes), help)
+	}
+	for _, code := range codes {
+		if row := fmt.Sprintf("| %s | %s |\n", code[1], code[2]); !strings.Contains(string(readme), row) {
+			t.Errorf("the README lacks %s", row)
+		}
+	}
+}
+
 // packages are those that the Go code of pages may use without an import.
 var packages = map[string]string{
 	"context": "context", "errors": "errors", "expvar": "expvar", "fmt": "fmt", "log": "log", "slog": "log/slog",

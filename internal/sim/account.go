@@ -37,8 +37,7 @@ type name struct {
 	footprint epaxos.Footprint // without the session's
 	settling  bool             // the client has given it up
 	over      bool             // the client has an answer, or has forgotten it
-	applied   bool             // it took effect, though the client may not know its result
-	never     bool             // it never will
+	resolved  bool             // the client has found out that it was applied
 }
 
 // errand is what a client has asked a replica for, and waits for.
@@ -55,7 +54,7 @@ func (c *client) newAccount() {
 	s := &c.w.setup
 	r := stream(c.w.options.Seed, streamSessions, c.number+1)
 	a := &account{c: c, rand: r, window: 4 + r.Uint64N(20), ttl: uint64(time.Hour / time.Millisecond)}
-	if r.IntN(3) == 0 {
+	if r.IntN(3) == 0 && !a.exact() {
 		a.ttl = 400 + r.Uint64N(briefTTL-400)
 	}
 	if r.Float64() < s.named || c.number == 0 {
@@ -65,7 +64,7 @@ func (c *client) newAccount() {
 
 // names reports whether a request is to have a name.
 func (a *account) names(op *wire.Op) bool {
-	return a != nil && !readsOnly(op) && a.rand.IntN(8) > 0
+	return a != nil && !readsOnly(op) && (a.rand.IntN(8) > 0 || tallied(string(op.Key)))
 }
 
 // request sends a request under the next number, and reports whether it did.
@@ -90,7 +89,7 @@ func (a *account) request(i int, o *operation, footprint epaxos.Footprint) bool 
 		return false
 	}
 	number := a.next
-	if a.rand.IntN(200) == 0 {
+	if a.rand.IntN(200) == 0 && !a.exact() {
 		number += wire.SessionWindow // which no session takes
 	}
 	o.name = &name{session: a.id, number: number, footprint: footprint}
@@ -218,7 +217,7 @@ func (a *account) again(i int, o *operation) {
 	case draw < 4 && a.c.w.faults:
 		a.restart()
 		return
-	case draw < 9 && o.name.session == a.id && o.name.number < a.next: // all up to it is given up
+	case draw < 9 && !a.exact() && o.name.session == a.id && o.name.number < a.next: // all up to it is given up
 		a.checkpoint(i, o.name.number+1)
 	case o.name.settling || draw < 25:
 		o.name.settling = true
@@ -232,7 +231,7 @@ func (a *account) again(i int, o *operation) {
 // restart is a client that dies and comes back. It has written down what it has asked for, or has not.
 func (a *account) restart() {
 	a.c.w.report.Restarts++
-	if a.rand.IntN(2) == 0 {
+	if a.rand.IntN(2) == 0 || a.exact() {
 		for _, o := range a.open {
 			o.name.settling = true
 		}
@@ -279,7 +278,9 @@ func (a *account) never(o *operation) {
 	w := a.c.w
 	w.report.Never++
 	w.left++
-	o.name.never = true
+	if tallied(string(o.op.Key)) {
+		w.report.Tally.Refuted++
+	}
 	a.c.forget(o)
 	a.end(o, 0)
 }
@@ -292,7 +293,7 @@ func (a *account) known(i int, o *operation, body []byte, token node.Token) {
 		w.violated("integrity", "a result does not decode: %v", err)
 		return
 	}
-	o.result, o.known, o.ended, o.name.applied = result, true, w.now, true
+	o.result, o.known, o.ended = result, true, w.now
 	w.report.Answered++
 	w.report.Named++
 	a.c.saw(i, o, &result, token)
@@ -317,7 +318,9 @@ func (w *world) ran(i int, e *errand, answer *node.Answer) {
 		w.violated("integrity", "the result of %+v does not decode: %v", e.op, err)
 		return
 	}
-	if e.op.Kind != wire.SessionOpen {
+	if e.op.Kind == wire.SessionOpen {
+		w.check.opens(i, &result)
+	} else {
 		w.check.operated(i, e.session, &e.op, &result)
 	}
 	a.operated(i, e, &result, answer.Token)
@@ -379,6 +382,7 @@ func (a *account) settled(i int, e *errand, r *wire.SessionResult, token node.To
 		switch r.Outcome {
 		case wire.OutcomeApplied:
 			a.c.w.report.Settled++
+			o.name.resolved = true
 			a.known(i, o, r.Result, token)
 		case wire.OutcomeNotApplied:
 			a.never(o)
@@ -402,7 +406,7 @@ func (a *account) covered(r *wire.SessionResult, telling bool) {
 		case missing:
 			a.never(o)
 		case telling:
-			if o.name.applied = true; !w.check.sessions.known[a.id].ends[o.name.number].applied {
+			if !w.check.sessions.known[a.id].ends[o.name.number].applied {
 				w.violated("once", "a checkpoint of session %v does not tell that request %d was not applied", a.id, o.name.number)
 			}
 			a.unknown(o)

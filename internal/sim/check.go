@@ -48,6 +48,11 @@ func (w *world) unfinished() string {
 			return fmt.Sprintf("client %d waits for request %+v", c.number, c.account.open[0].name)
 		}
 	}
+	for _, c := range w.watchers {
+		if c.behind() && !w.watched {
+			return fmt.Sprintf("watcher %d of %q to %q was not told everything", c.number, c.from, c.end)
+		}
+	}
 	if id, some := w.check.sessions.lingering(); some {
 		return fmt.Sprintf("session %v has not ended", id)
 	}

@@ -36,6 +36,7 @@ func (w *world) checkHistories() {
 	w.stop(checkOrder(operations))
 	w.stop(checkSums(sums))
 	w.stop(checkValues(all))
+	w.checkTallies(all)
 	if w.err == nil && w.options.Seed%searchShare == 0 {
 		w.stop(checkKeys(operations))
 	}

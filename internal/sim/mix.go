@@ -105,6 +105,9 @@ func getOf(key []byte) wire.Op { return wire.Op{Kind: wire.OpGet, Key: key} }
 
 // draw makes a request.
 func (c *client) draw() wire.Op {
+	if c.account.counts() {
+		return c.account.count()
+	}
 	total := 0
 	for _, weight := range c.w.mix.weights {
 		total += weight

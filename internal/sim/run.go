@@ -36,6 +36,7 @@ func (w *world) play() {
 		w.start(i)
 	}
 	w.startClients()
+	w.startWatchers()
 	w.scheduleFaults()
 	w.runUntil(w.options.Faults)
 	w.settle()
@@ -45,6 +46,7 @@ func (w *world) play() {
 func (w *world) settle() {
 	w.heal()
 	w.untilDone()
+	w.watched = true
 	w.rest()
 	w.checkEnd()
 }

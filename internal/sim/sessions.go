@@ -20,6 +20,7 @@ type sessions struct {
 	known    map[epaxos.InstanceID]*session
 	opened   []epaxos.InstanceID
 	verdicts map[place]bool // requests with a session: whether they are applied
+	given    map[epaxos.InstanceID]bool
 }
 
 // session is one of them.
@@ -40,7 +41,9 @@ type outcome struct {
 const briefTTL = 3000
 
 func newSessions() *sessions {
-	return &sessions{known: map[epaxos.InstanceID]*session{}, verdicts: map[place]bool{}}
+	return &sessions{
+		known: map[epaxos.InstanceID]*session{}, given: map[epaxos.InstanceID]bool{}, verdicts: map[place]bool{},
+	}
 }
 
 // applies reports whether a request that is being executed is applied, rather than passed over.
@@ -161,6 +164,16 @@ func (c *checker) operated(host int, id epaxos.InstanceID, op *wire.SessionOp, r
 		c.w.violated("once", "r%d answers %+v on session %v with %+v; floor %d, version %d, gone %v, outcome %+v",
 			replicaOf(host), *op, id, *r, of.floor, of.version, of.gone, of.ends[op.Number])
 	}
+}
+
+// opens takes the answer to who asked for a session: it is his alone.
+func (c *checker) opens(host int, r *wire.SessionResult) {
+	s := c.sessions
+	if s.known[r.ID] == nil || s.given[r.ID] || r.Gone || r.Session.Floor != 1 {
+		c.w.violated("once", "r%d gives a session to who asked for one: %+v; given before: %v", replicaOf(host), *r,
+			s.given[r.ID])
+	}
+	s.given[r.ID] = true
 }
 
 // lingering names a session that should have ended by now, if there is one.

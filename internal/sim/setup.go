@@ -21,6 +21,7 @@ const (
 	streamEpochs
 	streamReads
 	streamSessions
+	streamWatchers
 )
 
 // stream returns one of the streams of a seed.
@@ -58,7 +59,8 @@ type setup struct {
 	ordered   bool // frames of a link do not overtake each other while it is well
 
 	epochs   bool // the membership changes
-	machines int  // replicas of the first epoch, and those that may join
+	watching node.Watching
+	machines int // replicas of the first epoch, and those that may join
 	transfer node.Transfer
 
 	clients int
@@ -91,6 +93,9 @@ func (o *Options) draw() setup {
 	}
 	commands := 212 + r.IntN(75)
 	faults := between(r, 3*time.Second, 8*time.Second)
+	if o.Counting {
+		replicas, commands, faults = 5, countingRequests, countingFaults
+	}
 	if o.Replicas == 0 {
 		o.Replicas = replicas
 	}
@@ -105,9 +110,13 @@ func (o *Options) draw() setup {
 		o.other.restrict(&s)
 	}
 	s.drawLinks(r)
+	if o.Counting {
+		s.near, s.far = 10*time.Millisecond, between(r, 60*time.Millisecond, 140*time.Millisecond)
+	}
 	s.drawTiming(r)
 	s.drawLimits(r)
 	s.drawCompaction(stream(o.Seed, streamCompaction, 0))
+	s.watching.JournalBytes = []int{800, 8000, 80000}[stream(o.Seed, streamWatchers, 1<<16).IntN(3)]
 	s.drawEpochs(o, stream(o.Seed, streamEpochs, 0))
 	s.reads = []float64{0.1, 0.3, 0.8}[stream(o.Seed, streamReads, 0).IntN(3)]
 	s.old = true
@@ -116,6 +125,10 @@ func (o *Options) draw() setup {
 	s.hot = []float64{0, 0.1, 0.5, 0.5, 1}[r.IntN(5)]
 	if s.profile == recovery {
 		s.hot = max(s.hot, 0.5)
+	}
+	if o.Counting {
+		s.clients, s.named = countingClients, 1
+		s.limits.InFlight, s.limits.Queue = max(s.limits.InFlight, 30), max(s.limits.Queue, 50)
 	}
 	// So that requests are under way for as long as faults happen. Half of the requests would be too
 	// late if it were for this alone, since the trouble makes each take long.
@@ -162,6 +175,9 @@ func (s *setup) drawTiming(r *rand.Rand) {
 		s.timing.Recover = between(r, trip, 2*trip+500*time.Millisecond)
 		s.timing.Stagger = between(r, trip/2, trip+200*time.Millisecond)
 		s.suspectAfter = between(r, trip+100*time.Millisecond, trip+600*time.Millisecond)
+	}
+	if s.timing.FastPathWait%2 == 0 {
+		s.timing.DisputedWait = s.timing.FastPathWait // patience is legal, though it does not ship
 	}
 	if r.IntN(4) == 0 {
 		s.timing = epaxos.DefaultTiming()

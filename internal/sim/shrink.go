@@ -114,7 +114,14 @@ func (s *shrinker) faults() {
 
 // Replay is the command that runs options again.
 func (o Options) Replay() string {
-	command := fmt.Sprintf("go test -count=1 -v -run 'TestSeeds$' ./internal/sim -args -seed=%d -runs=1", o.Seed)
+	what := "'TestSeeds$' ./internal/sim -args -runs=1"
+	if o.Counting {
+		what = "TestCounting ./internal/sim -args -increments=1"
+	}
+	if o.Watching {
+		what = "TestWatching ./internal/sim -args -reconnects=1"
+	}
+	command := fmt.Sprintf("go test -count=1 -v -run %s -seed=%d", what, o.Seed)
 	if o.Replicas > 0 {
 		command += fmt.Sprintf(" -replicas=%d", o.Replicas)
 	}

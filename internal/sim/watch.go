@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/264bc8cf/epaxos/epaxos"
 	"github.com/264bc8cf/epaxos/execution"
@@ -29,6 +30,9 @@ type checker struct {
 	held      []held                                // by host
 	states    map[uint64]bool                       // that a voter held at some group
 	sessions  *sessions
+	lineages  *lineages
+	divides   map[epaxos.InstanceID]fingerprint // the state behind each barrier
+	behinds   map[fingerprint]bool              // those states
 	effects   *effects
 	bounds    *bounds
 }
@@ -43,7 +47,8 @@ func (c *checker) init(w *world) {
 	*c = checker{
 		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
 		once: map[string]place{}, cancelled: map[string]bool{}, effects: newEffects(w.members), bounds: newBounds(),
-		states: map[uint64]bool{0: true}, sessions: newSessions(),
+		states: map[uint64]bool{0: true}, sessions: newSessions(), lineages: newLineages(),
+		divides: map[epaxos.InstanceID]fingerprint{}, behinds: map[fingerprint]bool{},
 	}
 	c.books = []*book{c.newBook(w.firstMembers())}
 	for host := range max(w.setup.machines, w.members.N()) {
@@ -332,6 +337,8 @@ type watchedOrder struct {
 	host  int
 	epoch epaxos.Epoch
 	next  []expected
+	bar   epaxos.InstanceID // the barrier in the last component; zero is none
+	over  [][]byte          // payloads of the component that it has to pass over
 }
 
 // expected is a request that the machine is about to apply.
@@ -352,17 +359,24 @@ func (o *watchedOrder) Next() []execution.Vertex {
 		at := o.next[0].place
 		o.w.violated("once", "r%d passes over request %d of %v, which stands", replicaOf(o.host), at.request, at.id)
 	}
+	o.w.check.behind(o.host, o.bar)
+	o.bar = epaxos.InstanceID{}
 	component := o.Orderer.Next()
 	if component == nil {
 		return nil
 	}
+	o.over = o.over[:0]
 	standing := o.w.check.executed(o.host, o.epoch, component)
 	for _, v := range component[:standing] {
 		if v.Command.Footprint.Controls() {
+			if !v.Command.Footprint.EndsEpoch() && standing == len(component) {
+				o.bar = v.ID
+			}
 			continue
 		}
 		for i := range v.Command.Requests {
 			if !o.w.check.sessions.applies(&v, i) {
+				o.over = append(o.over, v.Command.Requests[i].Payload)
 				continue
 			}
 			o.next = append(o.next, expected{place{v.ID, i}, v.Command.Requests[i].Payload})
@@ -388,16 +402,23 @@ type watchedMachine struct {
 
 // Apply implements execution.StateMachine.
 func (m *watchedMachine) Apply(view execution.View, payload []byte) ([]byte, error) {
+	o := m.order
+	if len(o.next) > 0 {
+		view = o.w.check.lineages.witness(o.next[0].place, view)
+	}
 	result, err := m.KV.Apply(view, payload)
 	if err != nil {
 		return nil, fmt.Errorf("apply %x: %w", payload, err)
 	}
-	o := m.order
 	if len(o.next) == 0 && o.w.hosts[o.host].reading[string(payload)] {
 		return result, nil // the history tells whether it is right
 	}
 	if len(o.next) == 0 || !bytes.Equal(o.next[0].payload, payload) {
-		o.w.violated("order", "r%d applies %x, which does not stand", replicaOf(o.host), payload)
+		invariant, why := "order", "does not stand"
+		if slices.ContainsFunc(o.over, func(passed []byte) bool { return bytes.Equal(passed, payload) }) {
+			invariant, why = "once", "has to be passed over"
+		}
+		o.w.violated(invariant, "r%d applies %x, which %s", replicaOf(o.host), payload, why)
 		return result, nil
 	}
 	at := o.next[0].place

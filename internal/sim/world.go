@@ -15,6 +15,8 @@ type Options struct {
 	Faults   time.Duration // how long faults last, in simulated time
 	Keep     []int         // indices of the faults of the plan that are kept; nil keeps all
 	Epochs   Epochs        // whether the membership changes
+	Watching bool          // many watchers, who move among the replicas at each question
+	Counting bool          // clients in five regions do nothing but count
 	Log      bool          // keep the lines of the trace; they change nothing else
 
 	other  *other                                    // instead of EPaxos*; nil is none
@@ -52,6 +54,8 @@ type world struct {
 	check    checker
 	clients  []*client
 	mix      mix
+	watchers []*watcher
+	watched  bool               // nobody watches any more
 	left     int                // requests that no client has begun
 	told     map[string][]shown // by key, what was told to clients
 	report   Report

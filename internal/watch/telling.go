@@ -171,6 +171,7 @@ func (t *telling) part(told *wire.InstanceSet, part *wire.WatchPart) (v verdict,
 	case full:
 		rest := *part
 		rest.Index = uint32(next) //nolint:gosec // an instance has no so many changes
+		t.result.More = true
 		return t.answer(wire.WatchToken{Told: *told, Part: &rest, Cursor: t.poll.Token.Cursor}), true
 	}
 	return waits, true

@@ -138,17 +138,29 @@ func (w *Watches) Open(p Poll) error {
 	return nil
 }
 
-// Serve answers the polls that there is something for.
+// One call of Serve gives no more answers, and about as many bytes: a change of a key that thousands watch must not
+// hold up everything else.
+const (
+	serveMax      = 1024
+	serveBytesMax = 8 << 20
+)
+
+// Serve answers the polls that there is something for. There may be more, see Due.
 func (w *Watches) Serve(site Site) ([]Answer, error) {
 	if len(w.ripe)+len(w.stalled) == 0 {
 		return nil, nil
 	}
 	var answers []Answer
+	bytes := 0
 	due := slices.Concat(w.ripe, w.stalled)
 	w.ripe, w.stalled = w.ripe[:0], w.stalled[:0]
-	for _, p := range due {
+	for i, p := range due {
 		if w.open[p.ID] != p {
 			continue
+		}
+		if len(answers) >= serveMax || bytes >= serveBytesMax {
+			w.ripe = append(w.ripe, due[i:]...)
+			break
 		}
 		t := telling{journal: &w.journal, site: site, poll: p}
 		switch verdict := t.run(); {
@@ -162,6 +174,7 @@ func (w *Watches) Serve(site Site) ([]Answer, error) {
 		default:
 			delete(w.open, p.ID)
 			answers = append(answers, Answer{ID: p.ID, Result: wire.AppendWatchResult(nil, &t.result)})
+			bytes += len(answers[len(answers)-1].Result)
 		}
 	}
 	return answers, nil
@@ -237,6 +250,9 @@ func (w *Watches) Void() []epaxos.ProposalID {
 	w.ranges, w.ripe, w.stalled = nil, nil, nil
 	return ids
 }
+
+// Due reports whether Serve has more to answer.
+func (w *Watches) Due() bool { return len(w.ripe) > 0 }
 
 // Waiting is the number of polls that are open.
 func (w *Watches) Waiting() int { return len(w.open) }
