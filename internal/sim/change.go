@@ -339,6 +339,9 @@ func (w *world) abandon() {
 		for id := range h.errands {
 			h.given[id] = true
 		}
+		for id := range h.barriers {
+			h.given[id] = true
+		}
 		w.lose(h)
 	}
 }

@@ -24,6 +24,7 @@ type Report struct {
 	Settled    int // requests that were given up, and found to be applied
 	Never      int // requests that were found not to be applied
 	Restarts   int // of clients
+	Barriers   int // answered
 	Tally      Tally
 	Watches    int // that were begun
 	Reconnects int // of watchers
@@ -78,6 +79,7 @@ func (r *Report) Add(o Report) {
 	r.Settled += o.Settled
 	r.Never += o.Never
 	r.Restarts += o.Restarts
+	r.Barriers += o.Barriers
 	r.Tally.add(o.Tally)
 	r.Watches += o.Watches
 	r.Reconnects += o.Reconnects
@@ -122,12 +124,13 @@ func (r Report) String() string {
 	s := r.Stats
 	text := fmt.Sprintf("%d of %d runs count; answered %d, unknown %d, refused %d; of sessions %d, "+
 		"again %d, settled %d, never %d, clients restarted %d, reads by token %d, stale %d; increments %d; "+
-		"watches %d, reconnects %d, resyncs %d, events %d; "+
+		"barriers %d, watches %d, reconnects %d, resyncs %d, events %d; "+
 		"fast %d, slow %d, recovered %d, validated %d, waited %d, no-op %d, proposed again %d, fetched %d; "+
 		"crashes %d, gone for good %d, frames lost %d; forgotten %d, groups deleted %d; epochs ended %d, "+
 		"states taken over %d, strangers %d, void %d, superseded %d, left %d; faults",
 		r.Counted, r.Seeds, r.Answered, r.Unknown, r.Refused, r.Named, r.Repeated, r.Settled, r.Never, r.Restarts,
-		r.OfSession, r.Stale, r.Tally.Acknowledged+r.Tally.Resolved, r.Watches, r.Reconnects, r.Resyncs, r.Events,
+		r.OfSession, r.Stale, r.Tally.Acknowledged+r.Tally.Resolved, r.Barriers,
+		r.Watches, r.Reconnects, r.Resyncs, r.Events,
 		s.Fast, s.Slow, s.Recoveries, s.Validations, s.Waits, s.NoOps, s.Reproposed, s.Fetched, r.Crashes, r.Gone, r.Lost,
 		s.Forgotten, r.Dropped, r.Epochs, r.Installed, r.Strangers, r.Void, r.Superseded, r.Left)
 	var kinds []string

@@ -16,24 +16,25 @@ import (
 
 // host is a replica through all its lives.
 type host struct {
-	disk    *disk
-	told    wire.Members // whom it knows while it has no state
-	node    *node.Node   // nil while it is down
-	life    int
-	core    *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none, or another
-	order   *watchedOrder
-	index   *deps.Index
-	rand    *rand.Rand
-	gone    bool            // it never comes back
-	heard   []time.Duration // by host, when by its own clock it last heard of a peer
-	calls   map[epaxos.ProposalID]*operation
-	asked   map[epaxos.ProposalID]*change
-	errands map[epaxos.ProposalID]*errand
-	given   map[epaxos.ProposalID]bool // up by those who had asked
-	reading map[string]bool            // payloads of reads without an instance
-	fresh   freshness
-	polls   map[epaxos.ProposalID]*watcher
-	clock   clock
+	disk     *disk
+	told     wire.Members // whom it knows while it has no state
+	node     *node.Node   // nil while it is down
+	life     int
+	core     *epaxos.Replica // of the last epoch in which it voted in this life; nil while there is none, or another
+	order    *watchedOrder
+	index    *deps.Index
+	rand     *rand.Rand
+	gone     bool            // it never comes back
+	heard    []time.Duration // by host, when by its own clock it last heard of a peer
+	calls    map[epaxos.ProposalID]*operation
+	asked    map[epaxos.ProposalID]*change
+	errands  map[epaxos.ProposalID]*errand
+	barriers map[epaxos.ProposalID]bool
+	given    map[epaxos.ProposalID]bool // up by those who had asked
+	reading  map[string]bool            // payloads of reads without an instance
+	fresh    freshness
+	polls    map[epaxos.ProposalID]*watcher
+	clock    clock
 
 	pausedUntil time.Duration
 	held        bool     // its turn waits for the disk
@@ -81,7 +82,7 @@ func (h *host) role() node.Role {
 func (h *host) votes() bool { return h.role() == node.Voter }
 
 // waiting is how many requests wait here.
-func (h *host) waiting() int { return len(h.calls) + len(h.asked) + len(h.errands) }
+func (h *host) waiting() int { return len(h.calls) + len(h.asked) + len(h.errands) + len(h.barriers) }
 
 // serves reports whether a host runs and votes in the newest epoch that there is.
 func (w *world) serves(i int) bool {
@@ -103,6 +104,7 @@ func (w *world) start(i int) {
 	h.held, h.backlog, h.turnDue = false, nil, false
 	h.clock.read, h.clock.since = 0, w.now // a process counts from its start
 	h.heard = make([]time.Duration, len(w.hosts))
+	h.barriers = map[epaxos.ProposalID]bool{}
 	h.given, h.reading = map[epaxos.ProposalID]bool{}, map[string]bool{}
 	h.core, h.index, h.fresh = nil, nil, freshness{}
 	w.lieInWait(i)
@@ -129,7 +131,7 @@ func (w *world) start(i int) {
 			return core, err
 		},
 		NewOrderer: func(m epaxos.Membership) node.Orderer {
-			order.epoch, order.next = m.Epoch, nil
+			order.epoch, order.next, order.bar = m.Epoch, nil, epaxos.InstanceID{}
 			if other := w.options.other; other != nil {
 				order.Orderer = other.newOrderer(m)
 				return order

@@ -64,6 +64,7 @@ func newStage(t *testing.T, e, number int) *stage {
 		break
 	}
 	s.left, s.setup.suspectAfter = 0, time.Hour // only who is doubted is suspected
+	s.setup.timing.DisputedWait = s.setup.timing.FastPathWait
 	s.a, s.b = s.members.ID(0, 1), s.members.ID(3, 1)
 	for i := range s.members.Voters {
 		s.start(i)

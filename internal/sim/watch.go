@@ -31,6 +31,8 @@ type checker struct {
 	states    map[uint64]bool                       // that a voter held at some group
 	sessions  *sessions
 	lineages  *lineages
+	divides   map[epaxos.InstanceID]fingerprint // the state behind each barrier
+	behinds   map[fingerprint]bool              // those states
 	effects   *effects
 	bounds    *bounds
 }
@@ -46,6 +48,7 @@ func (c *checker) init(w *world) {
 		w: w, decisions: map[epaxos.InstanceID]*epaxos.Decision{}, results: map[place][]byte{},
 		once: map[string]place{}, cancelled: map[string]bool{}, effects: newEffects(w.members), bounds: newBounds(),
 		states: map[uint64]bool{0: true}, sessions: newSessions(), lineages: newLineages(),
+		divides: map[epaxos.InstanceID]fingerprint{}, behinds: map[fingerprint]bool{},
 	}
 	c.books = []*book{c.newBook(w.firstMembers())}
 	for host := range max(w.setup.machines, w.members.N()) {
@@ -334,7 +337,8 @@ type watchedOrder struct {
 	host  int
 	epoch epaxos.Epoch
 	next  []expected
-	over  [][]byte // payloads of the component that it has to pass over
+	bar   epaxos.InstanceID // the barrier in the last component; zero is none
+	over  [][]byte          // payloads of the component that it has to pass over
 }
 
 // expected is a request that the machine is about to apply.
@@ -355,6 +359,8 @@ func (o *watchedOrder) Next() []execution.Vertex {
 		at := o.next[0].place
 		o.w.violated("once", "r%d passes over request %d of %v, which stands", replicaOf(o.host), at.request, at.id)
 	}
+	o.w.check.behind(o.host, o.bar)
+	o.bar = epaxos.InstanceID{}
 	component := o.Orderer.Next()
 	if component == nil {
 		return nil
@@ -363,6 +369,9 @@ func (o *watchedOrder) Next() []execution.Vertex {
 	standing := o.w.check.executed(o.host, o.epoch, component)
 	for _, v := range component[:standing] {
 		if v.Command.Footprint.Controls() {
+			if !v.Command.Footprint.EndsEpoch() && standing == len(component) {
+				o.bar = v.ID
+			}
 			continue
 		}
 		for i := range v.Command.Requests {

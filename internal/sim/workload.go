@@ -72,6 +72,7 @@ func (c *client) next() {
 		w.after(50*time.Millisecond, c.next)
 		return
 	}
+	c.barred(i)
 	count := 1
 	if c.rush == nil && c.rand.Float64() < w.mix.burst {
 		count += 1 + c.rand.IntN(5)
@@ -212,6 +213,11 @@ func (w *world) answer(i int, answers []node.Answer) {
 		if h.freshened(&a) {
 			continue
 		}
+		if h.barriers[a.Proposal] {
+			delete(h.barriers, a.Proposal)
+			w.divided(i, &a)
+			continue
+		}
 		if c := h.polls[a.Proposal]; c != nil {
 			delete(h.polls, a.Proposal)
 			c.heard(i, &a)
@@ -285,5 +291,6 @@ func (w *world) lose(h *host) {
 		e.of.opening = e.of.opening && e.op.Kind != wire.SessionOpen
 	}
 	clear(h.errands)
+	clear(h.barriers)
 	h.loseWatchers(w)
 }
