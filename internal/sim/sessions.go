@@ -166,8 +166,8 @@ func (c *checker) operated(host int, id epaxos.InstanceID, op *wire.SessionOp, r
 	}
 }
 
-// tells takes what the only checkpoint that can have covered some numbers, from one on, says of them: those that were not
-// applied, and no others.
+// tells takes what the only checkpoint that can have covered some numbers, from one on, says of them: those that were
+// not applied, and no others.
 func (c *checker) tells(id epaxos.InstanceID, from uint64, r *wire.SessionResult) {
 	for number := from; number < r.Session.Floor; number++ {
 		applied := c.sessions.known[id].ends[number].applied
