@@ -80,13 +80,13 @@ experiments: build ## EPaxos beside the Paxos family, in virtual time, twice: OU
 		cmp $(or $(OUT),bin/experiments)/first/$$name/$$file \
 			$(or $(OUT),bin/experiments)/second/$$name/$$file || exit 1; done; done
 
-experiments-real: build ## the same points in virtual time and on real replicas, some 25 minutes: OUT= likewise
-	for n in 3 5; do for mode in sim real; do \
-		bin/epaxos experiment conflict-rate --mode $$mode --replicas $$n --load open:10 --conflicts 0,2,10,25,50,100 \
-			--protocols epaxos,basicpaxos,multipaxos,flexiblepaxos,fastpaxos --warmup 2s --duration 10s \
-			--out $(or $(OUT),bin/experiments)/real/conflict-rate-$$n-$$mode || exit 1; \
-		bin/epaxos experiment family --mode $$mode --replicas $$n --protocols epaxos,basicpaxos,multipaxos,flexiblepaxos,fastpaxos \
-			--warmup 2s --duration 10s --out $(or $(OUT),bin/experiments)/real/family-$$n-$$mode || exit 1; done; done
+experiments-real: build ## virtual time beside real replicas, some 20 minutes: OUT= likewise
+	for run in "conflict-rate --replicas 3 --conflicts 0,2,10,25,50,100" "conflict-rate --replicas 5 --conflicts 0,2,10,25,50,100" \
+		"family --replicas 3,5"; do bin/epaxos experiment $$run --mode both --load open:10 --warmup 2s --duration 10s \
+		--protocols epaxos,basicpaxos,multipaxos,flexiblepaxos,fastpaxos \
+		--out "$(or $(OUT),bin/experiments)/both/$$(echo $$run | tr -d , | tr ' ' -)" || exit 1; done
+	bin/epaxos experiment failover --mode both --load open:30 --protocols epaxos,multipaxos --replicas 5 \
+		--out $(or $(OUT),bin/experiments)/both/failover
 
 cluster: build ## three replicas in one process, until interrupted, after a second of load
 	bin/epaxos demo --replicas 3 --rtt none --duration 1s --keep

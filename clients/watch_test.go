@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -77,7 +78,7 @@ func (s *stage) propose(request gateway.Request, done func(gateway.Answer)) {
 	case request.Kind != wire.RequestWatch:
 		answer := th.machine.do(&request)
 		for len(th.log) < int(th.machine.slot) { //nolint:gosec // few
-			th.log = append(th.log, th.machine.state.TakeChanges())
+			th.log = append(th.log, slices.Clone(th.machine.state.TakeChanges()))
 			for _, one := range th.stages {
 				one.watches.Executed(1, epaxos.Slot(len(th.log)), th.log[len(th.log)-1])
 			}

@@ -52,11 +52,11 @@ type Event struct {
 // RecordChanges makes TakeChanges tell what is changed from now on. Who asks for it must take them.
 func (s *State) RecordChanges() { s.recording = true }
 
-// TakeChanges returns the changes of keys of the state machine since it was last called, in their order. The caller
-// owns the slice.
+// TakeChanges returns the changes of keys of the state machine since it was last called, in their order. The slice is
+// valid until the next is made; keys and values may be kept.
 func (s *State) TakeChanges() []Change {
 	changes := s.changes
-	s.changes = nil
+	s.changes = s.changes[:0]
 	return changes
 }
 

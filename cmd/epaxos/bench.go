@@ -50,6 +50,7 @@ type benchmark struct {
 type benchRegion struct {
 	name    string
 	replica clients.ReplicaID // 0 is the nearest
+	addr    string            // of that replica
 }
 
 func benchCommand(sh *shell) *cobra.Command {
@@ -205,13 +206,15 @@ func interrupts(parent context.Context) (load, operations context.Context, stop 
 }
 
 // dial connects one client.
-func (b *benchmark) dial(ctx context.Context, access bootstrap.Access, inFlight int) (*clients.Client, error) {
+func (b *benchmark) dial(
+	ctx context.Context, access bootstrap.Access, more ...clients.Option,
+) (*clients.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	options := []clients.Option{
+	options := append([]clients.Option{
 		clients.WithTLS(access.TLS), clients.WithCluster(access.Cluster), clients.WithName("epaxos bench"),
-		clients.WithTimeout(b.timeout), clients.WithInFlight(inFlight),
-	}
+		clients.WithTimeout(b.timeout),
+	}, more...)
 	if b.unnamed {
 		options = append(options, clients.WithoutSession())
 	}
@@ -234,7 +237,7 @@ func (b *benchmark) close() {
 
 // locate finds out who the replicas are, and where clients are to be.
 func (b *benchmark) locate(ctx context.Context, access bootstrap.Access) error {
-	c, err := b.dial(ctx, access, 1)
+	c, err := b.dial(ctx, access)
 	if err != nil {
 		return err
 	}
@@ -269,7 +272,7 @@ func (b *benchmark) locate(ctx context.Context, access bootstrap.Access) error {
 // regionOf names a region by its replica, in one word.
 func regionOf(m *server.MemberStatus) benchRegion {
 	name := cmp.Or(m.Name, fmt.Sprintf("replica%d", m.Replica))
-	return benchRegion{name: strings.Join(strings.Fields(name), "_"), replica: m.Replica}
+	return benchRegion{name: strings.Join(strings.Fields(name), "_"), replica: m.Replica, addr: m.Addr}
 }
 
 // connect makes the clients of a region, and waits until they have reached its replica.
@@ -284,9 +287,15 @@ func (b *benchmark) connect(ctx context.Context, access bootstrap.Access, index 
 	if !b.spec.Load.Open() {
 		inFlight = b.spec.Load.Clients
 	}
+	var stay []clients.Option
+	if r.addr != "" {
+		// The client begins there and stays, so that its session is looked after by the same replica, too: led by another
+		// it would interfere with the writes that it names.
+		access.Endpoints, stay = []string{r.addr}, []clients.Option{clients.WithPolicy(clients.Policy{Margin: time.Hour})}
+	}
 	place := bench.Place{Replica: r.replica, Consistency: consistencies[b.consistency]}
 	for range min(b.connections, inFlight) {
-		c, err := b.dial(ctx, access, inFlight)
+		c, err := b.dial(ctx, access, append(stay, clients.WithInFlight(inFlight))...)
 		if err != nil {
 			return region, err
 		}

@@ -11,8 +11,8 @@ import (
 // trips and rates alone: no messages, no turns, no windows.
 //
 // A command takes the round trip to the nearest fast quorum, and the syncs of the leader, of the voters, and of the
-// leader's commit. It crosses one of another region if that reaches a member of the quorum first and its own leader too
-// late; then it takes the round trip to the nearest slow quorum on top. In either case it waits for the commits of
+// leader's commit. It crosses one of another region if that reaches a member of the quorum first and its own leader
+// too late; then it takes the round trip to the nearest slow quorum on top. In either case it waits for the commits of
 // those that it depends on. What those depend on in turn is left out.
 type interference struct {
 	share      float64 // of requests on the shared key

@@ -17,7 +17,7 @@ import (
 
 const (
 	// meetTimeout bounds how long replicas and clients may take to find each other.
-	meetTimeout = 20 * time.Second
+	meetTimeout = time.Minute
 	// openMax bounds the open requests of the clients of a region.
 	openMax = 1 << 16
 )
@@ -65,11 +65,7 @@ func (r *run) play(ctx context.Context) (experiment.Cost, error) {
 		err = r.drain(ctx)
 	}
 	stop()
-	for _, client := range r.clients {
-		if client != nil {
-			err = errors.Join(err, client.Close()) // which fails what is still open
-		}
-	}
+	err = errors.Join(err, r.hangUp()) // which fails what is still open
 	loads.Wait()
 	return cost, errors.Join(err, r.cluster.Fault())
 }
@@ -274,9 +270,22 @@ func (r *run) drain(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) close() error {
-	if r.cluster == nil {
-		return nil
+// hangUp ends the client programs.
+func (r *run) hangUp() error {
+	var errs []error
+	for i, client := range r.clients {
+		if client != nil {
+			errs = append(errs, client.Close())
+			r.clients[i] = nil
+		}
 	}
-	return r.cluster.Close()
+	return errors.Join(errs...)
+}
+
+func (r *run) close() error {
+	err := r.hangUp()
+	if r.cluster != nil {
+		err = errors.Join(err, r.cluster.Close())
+	}
+	return err
 }

@@ -39,6 +39,7 @@ type turmoil struct {
 	fast     []time.Duration                     // how far the clock of each is ahead
 	drift    []int                               // by how many hundredths it runs faster
 	changes  int                                 // of a hundred requests: for other members, or a barrier
+	uncut    bool                                // nobody asks for cuts, whose time the model counts by one clock
 }
 
 // clock is the time at a replica.
@@ -209,7 +210,7 @@ func (w *turmoil) deliver() {
 }
 
 func (w *turmoil) ask(i int) {
-	if !w.calm && w.chance(8) {
+	if !w.calm && !w.uncut && w.chance(8) {
 		w.askCut(i)
 		return
 	}

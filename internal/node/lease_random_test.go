@@ -81,7 +81,7 @@ func newStreet(t *testing.T, seed uint64) *street {
 	for range hostsMax {
 		s.fast, s.drift = append(s.fast, 0), append(s.drift, s.rand.IntN(10))
 	}
-	s.unrest, s.changes = s.unrest/2, 3
+	s.unrest, s.changes, s.uncut = s.unrest/2, 3, true
 	return s
 }
 

@@ -90,7 +90,7 @@ func (p *basic) Step(now time.Duration, e Envelope) {
 	case Fetch:
 		p.onFetch(from, m)
 	case Heartbeat:
-		p.heard = max(p.heard, m.Decided)
+		p.hear(from, m.Decided)
 	}
 }
 

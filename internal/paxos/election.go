@@ -94,7 +94,7 @@ func (m *multi) onRefusal(msg Refusal) {
 }
 
 func (m *multi) onHeartbeat(from int, msg Heartbeat) {
-	m.heard = max(m.heard, msg.Decided)
+	m.hear(from, msg.Decided)
 	if msg.Ballot.IsZero() || m.refuses(from, msg.Ballot) {
 		return
 	}

@@ -20,6 +20,7 @@ type base struct {
 	slots     []*slot // by number, from 1
 	decided   Slot    // no gap up to here; executed as far as this core is concerned
 	heard     Slot    // some replica has everything decided up to here
+	progress  []Slot  // by column: up to where each was heard to have everything
 	fetchedAt time.Duration
 	gossiped  time.Duration
 	done      map[CommandID]struct{} // executed
@@ -67,7 +68,7 @@ func newBase(config Config) base {
 	column, _ := config.Membership.Column(config.ID)
 	n := config.Membership.N()
 	return base{
-		config: config, column: column, n: n, suspected: make([]bool, n),
+		config: config, column: column, n: n, suspected: make([]bool, n), progress: make([]Slot, n),
 		done: map[CommandID]struct{}{}, byName: map[CommandID]*command{},
 	}
 }
@@ -319,18 +320,30 @@ func (b *base) onDecide(from int, m Decide) {
 	}
 }
 
-// catchUp asks one after the other for what others are known to have decided.
+// hear takes in how far a replica is.
+func (b *base) hear(column int, decided Slot) {
+	b.progress[column] = max(b.progress[column], decided)
+	b.heard = max(b.heard, decided)
+}
+
+// catchUp asks one of those who are known to have it for what is missing here. A leader that dies may have told its
+// last decisions to a single replica: to ask just anyone would take several times as long.
 func (b *base) catchUp() {
 	if b.decided >= b.heard || b.now-b.fetchedAt < b.config.Timing.Fetch {
 		return
 	}
+	var able []int
+	for column, decided := range b.progress {
+		if column != b.column && decided > b.decided && !b.suspected[column] {
+			able = append(able, column)
+		}
+	}
+	if len(able) == 0 {
+		return // whoever had it is away, and comes back or has told another
+	}
 	b.fetchedAt = b.now
 	to := min(b.heard, b.decided+fetchMax)
-	target := b.config.Rand.IntN(b.n - 1)
-	if target >= b.column {
-		target++
-	}
-	b.send(target, Fetch{From: b.decided + 1, To: to})
+	b.send(able[b.config.Rand.IntN(len(able))], Fetch{From: b.decided + 1, To: to})
 }
 
 // gossip tells the others now and then how far this replica is.

@@ -378,3 +378,31 @@ func TestForwardedCommandIsReady(t *testing.T) {
 		t.Error("the leader does not propose what was forwarded")
 	}
 }
+
+// TestFetchesFromWhoHasIt: what only one replica has is asked of that one.
+func TestFetchesFromWhoHasIt(t *testing.T) {
+	for seed := range 20 {
+		c := config(KindMulti, Majority(5), 2, 5)
+		c.Rand = rand.New(rand.NewPCG(uint64(seed), 1))
+		core, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		core.Restored(0)
+		core.Step(time.Millisecond, Envelope{From: 3, To: 2, Message: Heartbeat{}})
+		core.Step(time.Millisecond, Envelope{From: 4, To: 2, Message: Heartbeat{Decided: 3}})
+		core.Tick(time.Second)
+		asked := 0
+		for _, e := range core.Ready().Messages {
+			if m, fetch := e.Message.(Fetch); fetch {
+				asked++
+				if e.To != 4 || m != (Fetch{From: 1, To: 3}) {
+					t.Errorf("replica %d is asked for %+v", e.To, m)
+				}
+			}
+		}
+		if asked != 1 {
+			t.Errorf("%d are asked", asked)
+		}
+	}
+}

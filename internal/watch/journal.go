@@ -23,24 +23,34 @@ type Journal struct {
 
 // segment is a run of steps of one epoch. It is what is forgotten at once, and where a search may begin.
 type segment struct {
-	before wire.InstanceSet // executed before its first step
-	first  uint64           // number of its first step
-	steps  []step
-	bytes  int
+	before  wire.InstanceSet // executed before its first step
+	first   uint64           // number of its first step
+	steps   []step
+	changes []execution.Change // of all steps
+	bytes   int
 }
 
-// step is one instance that was executed.
+// step is one instance that was executed. Few fields in few pieces of memory: there is one for each command.
 type step struct {
-	replica epaxos.ReplicaID
 	slot    epaxos.Slot
-	changes []execution.Change
+	replica epaxos.ReplicaID
+	end     uint32 // of its changes among those of the segment; they begin where those before end
+}
+
+// changesOf is what a step has changed.
+func (s *segment) changesOf(i int) []execution.Change {
+	begin := uint32(0)
+	if i > 0 {
+		begin = s.steps[i-1].end
+	}
+	return s.changes[begin:s.steps[i].end]
 }
 
 const (
 	segmentSteps = 256
 	segmentShare = 16 // a segment has at most this part of the bytes, or one step
-	stepBytes    = 64
-	changeBytes  = 64 // beside key and value
+	stepBytes    = 24
+	changeBytes  = 96 // beside key and value
 	runBytes     = 16
 )
 
@@ -66,6 +76,10 @@ func (j *Journal) begin(epoch epaxos.Epoch) {
 // open starts a segment. An empty one stays: it is where those begin who were told all of an epoch.
 func (j *Journal) open() {
 	s := segment{before: j.executed.Clone(), first: j.next}
+	if last := len(j.segments) - 1; last >= 0 { // the next is mostly like the last
+		s.steps = make([]step, 0, len(j.segments[last].steps))
+		s.changes = make([]execution.Change, 0, len(j.segments[last].changes))
+	}
 	for i := range s.before.Columns {
 		s.bytes += runBytes * (2 + len(s.before.Columns[i].Above))
 	}
@@ -75,23 +89,24 @@ func (j *Journal) open() {
 
 // add appends an instance that was executed now, and reports whether it was not known to be.
 func (j *Journal) add(replica epaxos.ReplicaID, slot epaxos.Slot, changes []execution.Change) bool {
-	if j.executed.Has(epaxos.InstanceID{Epoch: j.executed.Epoch, Replica: replica, Slot: slot}) {
-		return false
-	}
 	s := &j.segments[len(j.segments)-1]
 	if len(s.steps) >= segmentSteps || s.bytes >= j.bytesMax/segmentShare && len(s.steps) > 0 {
 		j.open()
 		s = &j.segments[len(j.segments)-1]
 	}
+	if !j.executed.Add(replica, slot) {
+		return false
+	}
 	bytes := stepBytes
 	for i := range changes {
 		bytes += changeBytes + changes[i].Size()
 	}
-	s.steps = append(s.steps, step{replica, slot, changes})
+	s.changes = append(s.changes, changes...)
+	//nolint:gosec // a segment has no so many changes
+	s.steps = append(s.steps, step{slot: slot, replica: replica, end: uint32(len(s.changes))})
 	s.bytes += bytes
 	j.bytes += bytes
 	j.next++
-	j.executed.Add(replica, slot)
 	j.forget()
 	return true
 }
@@ -156,7 +171,7 @@ func (j *Journal) visit(from, to uint64, f visitor) {
 			}
 			one := &s.steps[k]
 			id := epaxos.InstanceID{Epoch: s.before.Epoch, Replica: one.replica, Slot: one.slot}
-			if !f(s.first+k, id, one.changes) {
+			if !f(s.first+k, id, s.changesOf(int(k))) { //nolint:gosec // an index
 				return
 			}
 		}

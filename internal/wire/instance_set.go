@@ -48,9 +48,19 @@ func (s *InstanceSet) column(replica epaxos.ReplicaID) *InstanceColumn {
 	return nil
 }
 
-// Add puts an instance of the set's epoch into it.
-func (s *InstanceSet) Add(replica epaxos.ReplicaID, slot epaxos.Slot) {
+// Add puts an instance of the set's epoch into it, and reports whether it was not there.
+func (s *InstanceSet) Add(replica epaxos.ReplicaID, slot epaxos.Slot) bool {
+	c := s.column(replica)
+	switch {
+	case c == nil:
+	case c.has(slot):
+		return false
+	case slot == c.Prefix+1 && len(c.Above) == 0: // the most frequent by far
+		c.Prefix++
+		return true
+	}
 	s.AddUpTo(replica, slot, slot)
+	return true
 }
 
 // AddUpTo puts neighbouring instances of the set's epoch into it.

@@ -99,7 +99,9 @@ func TestInstanceSetIsASet(t *testing.T) {
 		}
 		id := epaxos.InstanceID{Epoch: a.Epoch, Replica: 2, Slot: epaxos.Slot(rapid.IntRange(1, plainSlots).Draw(t, "slot"))}
 		one := a.Clone()
-		one.Add(id.Replica, id.Slot)
+		if isNew := one.Add(id.Replica, id.Slot); isNew == a.Has(id) {
+			t.Fatalf("%v is new to %+v: %v", id, a, isNew)
+		}
 		pa.has[id] = true
 		checkShape(t, &one)
 		if got := plainOf(&one); !reflect.DeepEqual(got, pa) {
