@@ -51,9 +51,9 @@
 // it ends as ErrSessionExpired, unless it is certain to have had no effect. The client tells that it lives by itself.
 // The next write opens another session.
 //
-// Named writes cost: a record on disk until the next checkpoint, and at saturation, with small values, nearly twice the
-// CPU of unnamed ones. WithoutSession leaves them unnamed: then the client retries only operations it never sent, or
-// that were refused as retryable and not applied, and never repeats an operation that may have taken effect.
+// Named writes cost: a record on disk until the next checkpoint, and at saturation, with small values, some 1.4 times
+// the CPU of unnamed ones. WithoutSession leaves them unnamed: then the client retries only operations it never
+// sent, or that were refused as retryable and not applied, and never repeats one that may have taken effect.
 //
 // # Leases
 //

@@ -108,8 +108,8 @@ func (s *State) once(m StateMachine, footprint epaxos.Footprint, request *epaxos
 		return Result{}, err
 	}
 	// Failures too: a copy that came later could succeed after the client was told of the failure.
-	s.putRecord(request, wire.SessionRecord{Executed: true, Result: value})
-	return Result{Value: value}, nil
+	err = s.putRecord(request, wire.SessionRecord{Executed: true, Result: value})
+	return Result{Value: value}, err
 }
 
 func (s *State) openSession(id epaxos.InstanceID, payload []byte) ([]byte, error) {
@@ -168,18 +168,21 @@ func (o *operation) perform(op *wire.SessionOp) (r wire.SessionResult, err error
 // record were not executed, and no copy of them ever will be.
 func (s *State) checkpoint(id epaxos.InstanceID, session *wire.Session, floor uint64) (missing []uint64, err error) {
 	floor = min(floor, session.Floor+SessionWindow) // no number beyond it was ever taken
+	w, err := s.window(id)
+	if err != nil || w == nil {
+		return nil, err
+	}
+	before := session.Floor
 	for ; session.Floor < floor; session.Floor++ {
-		record, found, err := s.record(id, session.Floor)
-		if err != nil {
-			return nil, err
-		}
+		record, found := w.recorded(session.Floor)
 		if !found || !record.Executed {
 			missing = append(missing, session.Floor)
 		}
-		if found {
+		if w.apart.has(session.Floor) {
 			s.Delete(epaxos.SpaceSession, recordKey(id, session.Floor))
 		}
 	}
+	s.dropPacks(id, w, before, session.Floor)
 	return missing, nil
 }
 
@@ -193,8 +196,8 @@ func (s *State) settle(id epaxos.InstanceID, session *wire.Session, number uint6
 	case err != nil:
 		return wire.OutcomeUnknown, nil, err
 	case !found:
-		s.putRecord(&epaxos.Request{Session: id, Number: number}, wire.SessionRecord{})
-		return wire.OutcomeNotApplied, nil, nil
+		err := s.putRecord(&epaxos.Request{Session: id, Number: number}, wire.SessionRecord{})
+		return wire.OutcomeNotApplied, nil, err
 	case record.Executed:
 		return wire.OutcomeApplied, record.Result, nil
 	default:
@@ -219,6 +222,9 @@ func (s *State) dropSession(id epaxos.InstanceID) error {
 
 // Session returns what the state holds of a session, and whether there is such a one.
 func (s *State) Session(id epaxos.InstanceID) (session wire.Session, found bool, err error) {
+	if w := s.windows[id]; w != nil {
+		return w.session, true, nil
+	}
 	body, found, err := s.Get(epaxos.SpaceSession, id.Key())
 	if err != nil || !found {
 		return session, false, err
@@ -233,17 +239,43 @@ func (s *State) putSession(id epaxos.InstanceID, session *wire.Session) {
 	s.Put(epaxos.SpaceSession, id.Key(), wire.AppendSession(nil, session))
 }
 
+// record returns what was recorded of a request within the window of a session.
 func (s *State) record(id epaxos.InstanceID, number uint64) (record wire.SessionRecord, found bool, err error) {
-	body, found, err := s.Get(epaxos.SpaceSession, recordKey(id, number))
-	if err != nil || !found {
+	w, err := s.window(id)
+	if err != nil || w == nil || !w.covers(number) {
 		return record, false, err
 	}
-	if record, err = wire.DecodeSessionRecord(body); err != nil {
+	switch {
+	case w.packed.has(number):
+		record, found, err = s.packed(id, number)
+	case w.apart.has(number):
+		record, found, err = s.apart(id, number)
+	default:
+		return record, false, nil
+	}
+	if err == nil && !found { // to go on would be to execute it again
+		err = errPack
+	}
+	if err != nil {
 		return record, false, fmt.Errorf("saved record %d of session %v: %w", number, id, err)
 	}
 	return record, true, nil
 }
 
-func (s *State) putRecord(request *epaxos.Request, record wire.SessionRecord) {
+// apart returns a record from a key of its own.
+func (s *State) apart(id epaxos.InstanceID, number uint64) (record wire.SessionRecord, found bool, err error) {
+	body, found, err := s.Get(epaxos.SpaceSession, recordKey(id, number))
+	if err != nil || !found {
+		return record, false, err
+	}
+	record, err = wire.DecodeSessionRecord(body)
+	return record, err == nil, err
+}
+
+func (s *State) putRecord(request *epaxos.Request, record wire.SessionRecord) error {
+	if s.packs && len(record.Result) <= packedResultMax {
+		return s.pack(request.Session, request.Number, record)
+	}
 	s.Put(epaxos.SpaceSession, recordKey(request.Session, request.Number), wire.AppendSessionRecord(nil, &record))
+	return nil
 }

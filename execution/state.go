@@ -46,6 +46,9 @@ type State struct {
 	cells  map[string]*cell // by storage key
 	key    []byte           // scratch
 
+	windows map[epaxos.InstanceID]*window // of sessions that were asked for
+	packs   bool                          // see PackRecords
+
 	dirty        []*cell // in the order of their first write
 	pendingBytes int
 	taken        []*cell
@@ -202,6 +205,9 @@ func (s *State) load(space epaxos.Space, key string) (*cell, error) {
 }
 
 func (s *State) write(space epaxos.Space, key string, value []byte, found bool) {
+	if space == epaxos.SpaceSession {
+		s.learn(key, value, found)
+	}
 	name := s.storageKey(space, key)
 	c := s.cells[string(name)]
 	switch {

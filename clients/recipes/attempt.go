@@ -10,14 +10,14 @@ import (
 
 // attempt is one try to hold something: a lock, for writing or reading, or an election.
 //
-// What it holds is a key, mine, that it writes in a transaction whose conditions say that nobody is in the way.
-// So the order of commands decides, and nothing that this process believes. Who has to wait takes a ticket and
-// stands in a queue, for fairness alone: it waits for the one before it to leave, and the first for those who
+// What it holds is a key, mine, that it writes in a transaction whose conditions say that nobody is in the way
+// (F1). So the order of commands decides, and nothing that this process believes. Who has to wait takes a ticket
+// and stands in a queue, for fairness alone: it waits for the one before it to leave, and the first for those who
 // hold.
 //
-// All that it writes is under the lease, so what the dead held goes with it, as does their place in the queue.
+// All that it writes is under the lease (F6), so what the dead held goes with it, as does their place in the queue.
 // Its identity stands in all of it, and is that of no other attempt ever; so a step that is sent again finds out
-// what the copy before has done, and what is removed in the end is nobody else's.
+// what the copy before has done (F5), and what is removed in the end is nobody else's (F3).
 type attempt struct {
 	session *Session
 	name    string // of what is to be held: all keys begin with it
@@ -62,7 +62,7 @@ func (o obstacle) look() clients.Op {
 // enter waits until it is the turn of the attempt and nobody is in the way, and returns the token. If the attempt
 // does not hold in the end, it leaves nothing behind.
 func (a *attempt) enter(ctx context.Context, wait bool) (token uint64, err error) {
-	if err := a.session.admits(a.name); err != nil {
+	if err := a.session.admits(ctx, a.name); err != nil {
 		return 0, err
 	}
 	ctx, release := a.session.bind(ctx)
@@ -181,9 +181,14 @@ func (a *attempt) grab() []clients.Op {
 // entered reads the answer to a try: the token, or 0.
 func (a *attempt) entered(ctx context.Context, r answer) (token uint64, err error) {
 	mine := r.Results[atMine]
+	if r.Succeeded {
+		for _, one := range r.Results[:len(a.grab())] {
+			if err := refused(one); err != nil {
+				return 0, err // whatever was written of it is removed
+			}
+		}
+	}
 	switch {
-	case r.Succeeded && !mine.Succeeded:
-		return 0, refused(mine)
 	case !r.Succeeded && (!mine.Found || string(mine.Value) != a.id):
 		return 0, nil
 	case a.stamp == "":
@@ -206,7 +211,7 @@ func (a *attempt) entered(ctx context.Context, r answer) (token uint64, err erro
 }
 
 // await waits for one who was in the way: the last before it in a queue, or else an obstacle. Each was there at the
-// moment of the look, so that no change since is missed.
+// moment of the look, so that no change since is missed (F7).
 func (a *attempt) await(ctx context.Context, r answer) error {
 	for i := range a.queues {
 		if before := r.Results[atAhead+i].Page.Pairs; len(before) > 0 {

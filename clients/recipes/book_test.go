@@ -35,6 +35,7 @@ type tally struct {
 	overlaps                                int // of holders that both believed
 	observed, items, adds                   int
 	unknowns, pauses, kills, crashes, jumps int
+	trace                                   uint64 // digest of the run
 }
 
 func (t *tally) add(o tally) {
@@ -53,6 +54,7 @@ func (t *tally) add(o tally) {
 	t.kills += o.kills
 	t.crashes += o.crashes
 	t.jumps += o.jumps
+	t.trace ^= o.trace
 }
 
 func newBook(w *world) *book {
@@ -143,7 +145,7 @@ type access struct {
 
 // reach carries an access over, which may take long, and the answer back.
 func (b *book) reach(p *process, r *rand.Rand, a access) (value int, err error) {
-	p.gate()
+	p.gate([]byte(a.lock))
 	time.Sleep(time.Duration(r.Int64N(int64(3 * time.Millisecond))))
 	if r.IntN(20) == 0 && !b.honest {
 		time.Sleep(time.Duration(r.Int64N(int64(4 * time.Second))))
@@ -153,7 +155,7 @@ func (b *book) reach(p *process, r *rand.Rand, a access) (value int, err error) 
 	value, err = b.admit(one, a)
 	b.mu.Unlock()
 	time.Sleep(time.Duration(r.Int64N(int64(3 * time.Millisecond))))
-	p.gate()
+	p.gate([]byte(a.lock))
 	return value, err
 }
 

@@ -76,7 +76,7 @@ func (l *simLease) keep() {
 		case <-ctx.Done():
 			return
 		}
-		l.p.gate()
+		l.p.gate([]byte("keep"))
 		sent := time.Now()
 		r, err := l.p.operate(ctx, l.id, wire.SessionOp{Kind: wire.SessionKeep})
 		switch {
@@ -107,7 +107,7 @@ func (l *simLease) doubt() {
 		left := time.Until(l.until)
 		l.mu.Unlock()
 		if left <= 0 {
-			l.p.gate()
+			l.p.gate([]byte("doubt"))
 			l.end(clients.ErrLeaseUnsure)
 			return
 		}

@@ -86,6 +86,7 @@ func runLocks(t *testing.T, seed uint64) (sum tally, err error) {
 		}
 		err = w.stop()
 		sum = a.tally
+		sum.trace = w.trace
 	})
 	return sum, err
 }
@@ -109,15 +110,15 @@ func (a *actors) live(i uint64) {
 		p := a.process(a.seed*1000 + i*100 + life)
 		r := rand.New(rand.NewPCG(a.seed*1000+i*100+life, 3)) //nolint:gosec // reproducible
 		p.unnamed = i == 4 && a.seed%2 == 0
-		if life > 0 || r.IntN(3) == 0 {
-			a.after(time.Duration(r.Int64N(int64(2*troubleFor))), func() {
+		if r.IntN(2) == 0 {
+			a.afterBy(r, time.Duration(r.Int64N(int64(troubleFor))), func() {
 				if !a.calm && !p.killed() {
 					close(p.dead)
 					a.tally.kills++
 				}
 			})
 		}
-		a.afflict(p, r)
+		a.afflict(p, rand.New(rand.NewPCG(p.seed, 5))) //nolint:gosec // reproducible
 		a.work(p, r, fmt.Sprintf("p%d.%d", i, life))
 		a.world.mu.Lock()
 		a.tally.unknowns += p.unknowns
@@ -129,7 +130,7 @@ func (a *actors) live(i uint64) {
 
 // afflict pauses a process and cuts it off, now and then.
 func (a *actors) afflict(p *process, r *rand.Rand) {
-	a.after(time.Duration(r.Int64N(int64(15*time.Second))), func() {
+	a.afterBy(r, time.Duration(r.Int64N(int64(15*time.Second))), func() {
 		if a.calm || p.killed() {
 			return
 		}

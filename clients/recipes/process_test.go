@@ -3,6 +3,7 @@ package recipes
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"math/rand/v2"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // paused, cut off and killed.
 type process struct {
 	w    *world
-	rand *rand.Rand // under w.mu
+	seed uint64
 	dead chan struct{}
 
 	// Under w.mu.
@@ -50,22 +51,34 @@ const lateBy = 20 * time.Second
 
 func (w *world) process(seed uint64) *process {
 	return &process{
-		w: w, rand: rand.New(rand.NewPCG(seed, 2)), dead: make(chan struct{}), //nolint:gosec // reproducible
+		w: w, seed: seed, dead: make(chan struct{}),
 		home: int(seed % uint64(len(w.hosts))), next: 1, floor: 1, open: map[uint64]bool{}, //nolint:gosec // few
 	}
 }
 
 const (
-	callTimeout = 3 * time.Second
+	callTimeout = 3100 * time.Millisecond // no multiple of the next, or chance would decide which comes first
 	copyEvery   = 500 * time.Millisecond
 	namesTTL    = 5 * time.Second // of the session that names requests
 )
 
-// gate keeps a paused process from going on.
-func (p *process) gate() {
+// chance is what becomes of one message, which its content and the instant decide: goroutines of the process that send at
+// one instant do not disturb each other.
+func (p *process) chance(message []byte) *rand.Rand {
+	digest := fnv.New64a()
+	_, _ = digest.Write(message)
+	return rand.New(rand.NewPCG(p.seed^digest.Sum64(), uint64(p.w.now()))) //nolint:gosec // reproducible
+}
+
+// gate keeps a paused process from going on. Its goroutines wake up one after the other, in an order that what they
+// are about decides.
+func (p *process) gate(about []byte) {
 	for {
 		p.w.mu.Lock()
 		left := p.pausedUntil - p.w.now()
+		if left > 0 {
+			left += time.Duration(p.chance(about).IntN(int(time.Millisecond)))
+		}
 		p.w.mu.Unlock()
 		if left <= 0 {
 			return
@@ -101,17 +114,23 @@ var (
 
 // call sends a request until there is an answer, or copies of it where it may be repeated.
 func (p *process) call(ctx context.Context, request epaxos.Request, repeats bool) (node.Answer, *end) {
-	p.gate()
+	p.gate(request.Payload)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	answers, refusals := make(chan node.Answer, 1), make(chan error, 1)
 	for sent, refused := 0, 0; ; {
+		switch {
+		case p.killed():
+			return node.Answer{}, &end{cause: clients.ErrClosed, uncertain: sent > refused}
+		case ctx.Err() != nil:
+			return node.Answer{}, &end{cause: ctx.Err(), uncertain: sent > refused}
+		}
 		if sent == refused || repeats {
 			p.send(request, answers, refusals)
 			sent++
 		}
 		a, err := p.hear(ctx, answers, refusals)
-		p.gate()
+		p.gate(request.Payload)
 		switch err {
 		case nil:
 			return a, nil
@@ -169,14 +188,15 @@ func (p *process) send(request epaxos.Request, answers chan<- node.Answer, refus
 			fate = p.tamper(&op)
 		}
 	}
-	if p.cut || w.loses() || fate == requestLost {
+	r := p.chance(request.Payload)
+	if p.cut || w.loses(r) || fate == requestLost {
 		return
 	}
-	delay := w.delay()
+	delay := w.delay(r)
 	if fate == late {
 		delay += lateBy
 	}
-	w.after(delay, func() {
+	w.afterBy(r, delay, func() {
 		if p.cut || h.cut {
 			return
 		}
@@ -204,10 +224,10 @@ func (p *process) send(request epaxos.Request, answers chan<- node.Answer, refus
 
 // back lets an answer travel.
 func (w *world) back(p *process, h *host, arrives func()) {
-	if w.loses() {
+	if w.loses(w.rand) {
 		return
 	}
-	w.after(w.delay(), func() {
+	w.after(w.delay(w.rand), func() {
 		if !p.cut && !h.cut {
 			arrives()
 		}
@@ -402,7 +422,7 @@ func (p *process) forget(ctx context.Context, span clients.Span) error {
 // changed asks one replica after the other whether a key shows another version.
 func (p *process) changed(ctx context.Context, key string, version uint64) error {
 	for {
-		p.gate()
+		p.gate([]byte(key))
 		told := make(chan struct{}, 1)
 		p.w.mu.Lock()
 		p.subscribe(key, version, told)
@@ -411,7 +431,7 @@ func (p *process) changed(ctx context.Context, key string, version uint64) error
 		select {
 		case <-told:
 			again.Stop()
-			p.gate()
+			p.gate([]byte(key))
 			return nil
 		case <-again.C:
 			p.moveOn()
@@ -427,10 +447,11 @@ func (p *process) changed(ctx context.Context, key string, version uint64) error
 
 func (p *process) subscribe(key string, version uint64, told chan<- struct{}) {
 	w, h := p.w, p.w.hosts[p.home]
-	if p.cut || w.loses() {
+	r := p.chance([]byte(key))
+	if p.cut || w.loses(r) {
 		return
 	}
-	w.after(w.delay(), func() {
+	w.afterBy(r, w.delay(r), func() {
 		if p.cut || h.cut || h.node == nil {
 			return
 		}

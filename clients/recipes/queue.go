@@ -50,13 +50,10 @@ func (q *Queue) enqueue(ctx context.Context, own *receipt, value []byte) error {
 	if err != nil {
 		return fmt.Errorf("the key %s/numbers holds no number: somebody else has written it", q.name)
 	}
-	done, _, err := q.once(ctx, own, txn{then: []clients.Op{
+	_, _, err = q.once(ctx, own, txn{then: []clients.Op{
 		clients.OpPut(q.item(number), value), clients.OpPut(q.name+"/pulse", nil),
 	}})
-	if err == nil && !done {
-		err = ErrLost
-	}
-	return err
+	return err // it has no condition but the receipt
 }
 
 // harmless is the end of a change whose effect does not matter: it is left out of the error.
@@ -143,7 +140,7 @@ type receipt struct {
 
 // with lends a receipt.
 func (q *Queue) with(ctx context.Context, use func(context.Context, *receipt) error) error {
-	if err := q.session.admits(q.name); err != nil {
+	if err := q.session.admits(ctx, q.name); err != nil {
 		return err
 	}
 	ctx, release := q.session.bind(ctx)
@@ -205,6 +202,9 @@ func (q *Queue) once(ctx context.Context, own *receipt, t txn) (done bool, resul
 	case string(r.Results[0].Value) == id:
 		own.value = id
 		return true, nil, nil
+	case string(r.Results[0].Value) != own.value:
+		own.spent = true
+		return false, nil, fmt.Errorf("the key %s was changed by somebody else", own.key)
 	}
 	return false, r.Results[1:], nil
 }

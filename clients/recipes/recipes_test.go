@@ -28,9 +28,10 @@ type stage struct {
 func play(t *testing.T, processes int, story func(s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		s := &stage{world: newWorld(t, 1, 1), t: t, ctx: ctx}
+		defer s.end() // also of a story that ends early
 		for i := range processes {
 			p := s.world.process(uint64(i)) //nolint:gosec // few
 			session, err := newSession(ctx, p, leaseTTL)
@@ -51,13 +52,23 @@ func play(t *testing.T, processes int, story func(s *stage)) {
 		}
 		time.Sleep(3 * leaseTTL)
 		if left := s.keys(); len(left) > 0 {
-			t.Errorf("left behind: %q", left)
+			t.Errorf("violation of leftovers: %q", left)
 		}
 		if err := s.stop(); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 	})
+}
+
+// end lets nobody go on.
+func (s *stage) end() {
+	for _, p := range s.process {
+		if !p.killed() {
+			close(p.dead)
+		}
+	}
+	_ = s.stop()
 }
 
 // keys are those that should go with their leases.
@@ -184,13 +195,42 @@ func TestDeadWaiters(t *testing.T) {
 		s.unlock(held)
 		end := <-waiting[2]
 		if end.err != nil {
-			t.Fatal(end.err)
+			t.Fatalf("violation of progress: the dead stand in the way: %v", end.err)
 		}
 		s.unlock(end.value)
 		for _, dead := range waiting[:2] {
 			if end := <-dead; end.err == nil {
 				t.Error("a dead process has the lock")
 			}
+		}
+	})
+}
+
+// TestUnlockAfterEarlyExpiry: the clock of a replica jumps, and the lease ends before its holder has heard of it.
+func TestUnlockAfterEarlyExpiry(t *testing.T) {
+	play(t, 2, func(s *stage) {
+		long, err := newSession(s.ctx, s.process[1], time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := s.lock(0)
+		next := later(s, func() (*Lock, error) { return NewMutex(long, "m").Lock(s.ctx) })
+		s.mu.Lock()
+		h := s.hosts[0]
+		h.clock.set(s.now(), s.local(h)+namesTTL-time.Second, 1)
+		s.mu.Unlock()
+		end := <-next
+		if end.err != nil || s.sessions[0].Err() != nil {
+			t.Fatalf("the story is another: %v, %v", end.err, s.sessions[0].Err())
+		}
+		if err := held.Unlock(s.ctx); !errors.Is(err, ErrLost) {
+			t.Errorf("violation of exclusion: unlock what was lost: %v", err)
+		}
+		if err := end.value.Unlock(s.ctx); err != nil {
+			t.Errorf("violation of exclusion: it was unlocked by another: %v", err)
+		}
+		if err := long.Close(s.ctx); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -214,7 +254,7 @@ func TestUnlockAfterExpiry(t *testing.T) {
 		default:
 		}
 		if err := held.Unlock(s.ctx); !errors.Is(err, ErrLost) {
-			t.Errorf("unlock what was lost: %v", err)
+			t.Errorf("violation of exclusion: unlock what was lost: %v", err)
 		}
 		s.settle()
 		s.unlock(end.value)
@@ -231,7 +271,7 @@ func TestLeaseLostWhileWaiting(t *testing.T) {
 		s.process[1].cut = true
 		s.mu.Unlock()
 		if end := <-waiting; !errors.Is(end.err, ErrLost) || errors.Is(end.err, ErrClosed) {
-			t.Errorf("%v", end.err)
+			t.Errorf("violation of progress: the lease is lost, and the wait ends with %v", end.err)
 		}
 		s.mu.Lock()
 		s.process[1].cut = false
@@ -294,33 +334,42 @@ func (s *stage) unknownAt(how fate, step, copies int) {
 	}
 }
 
-// TestLateCopies: whatever copy of a step comes late, when its caller has gone away, takes nothing for nobody.
+// TestLateCopies: whatever copies of a step come late, when its caller has gone away, take nothing for nobody.
 func TestLateCopies(t *testing.T) {
 	for _, unnamed := range []bool{false, true} {
 		for step := range 3 {
-			t.Run(fmt.Sprintf("%v/%d", unnamed, step), func(t *testing.T) {
-				play(t, 3, func(s *stage) { s.lateAt(step, unnamed) })
-			})
+			for _, patience := range []time.Duration{time.Second, 10 * time.Second} {
+				t.Run(fmt.Sprintf("%v/%d/%v", unnamed, step, patience), func(t *testing.T) {
+					play(t, 3, func(s *stage) { s.lateAt(step, unnamed, patience) })
+				})
+			}
 		}
 	}
 }
 
-func (s *stage) lateAt(step int, unnamed bool) {
-	held := s.lock(0)
+func (s *stage) lateAt(step int, unnamed bool, patience time.Duration) {
 	s.process[1].unnamed = unnamed
+	seen := map[string]int{}
 	s.process[1].tamper = func(op *wire.Op) fate {
-		if reads := readsOnly(wire.AppendOp(nil, op)); reads || len(op.Then) == 0 {
-			return arrives
+		name := fmt.Sprint(op)
+		if _, known := seen[name]; !known && !readsOnly(wire.AppendOp(nil, op)) {
+			seen[name] = len(seen) + 1
 		}
-		if step--; step == -1 {
+		if seen[name] == step+1 {
 			return late
 		}
 		return arrives
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+	var held *Lock
+	if step > 0 {
+		held = s.lock(0)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	waiting := later(s, func() (*Lock, error) { return s.mutex(1).Lock(ctx) })
-	s.unlock(held)
+	if held != nil {
+		s.unlock(held)
+	}
 	if end := <-waiting; end.err == nil {
 		s.unlock(end.value)
 	}
@@ -337,10 +386,10 @@ func TestReaderTokens(t *testing.T) {
 	play(t, 3, func(s *stage) {
 		lost := 0
 		s.process[0].tamper = func(*wire.Op) fate {
-			if lost++; lost > 6 {
+			if lost++; lost*int(copyEvery) > int(callTimeout+copyEvery) {
 				return arrives
 			}
-			return answerLost
+			return answerLost // all copies of the first
 		}
 		late := later(s, func() (*Lock, error) { return NewRWMutex(s.sessions[0], "rw").RLock(s.ctx) })
 		other, err := NewRWMutex(s.sessions[1], "rw").RLock(s.ctx)
@@ -527,12 +576,40 @@ func TestQueueWakes(t *testing.T) {
 		got := []string{string((<-one).value), string((<-two).value)}
 		slices.Sort(got)
 		if rest, err := q(0).TryDequeue(s.ctx); err != nil || string(rest) != "c" || !slices.Equal(got, []string{"a", "b"}) {
-			t.Errorf("%q, then %q, %v", got, rest, err)
+			t.Errorf("violation of once: %q, then %q, %v", got, rest, err)
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		defer cancel()
 		if _, err := q(0).Dequeue(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, clients.ErrOutcomeUnknown) {
 			t.Errorf("wait for nothing: %v", err)
+		}
+	})
+}
+
+// TestTakenBeforeItIsKnownToBePut: an item is put once, though it was taken when its putter sends it again.
+func TestTakenBeforeItIsKnownToBePut(t *testing.T) {
+	play(t, 2, func(s *stage) {
+		puts, lost := NewQueue(s.sessions[0], "q"), 0
+		s.process[0].tamper = func(op *wire.Op) fate {
+			if !strings.HasPrefix(string(op.Then[0].Key), "q/items/") || lost*int(copyEvery) > int(callTimeout) {
+				return arrives
+			}
+			lost++
+			return answerLost
+		}
+		end := later(s, func() (struct{}, error) { return struct{}{}, puts.Enqueue(s.ctx, []byte("a")) })
+		takes := NewQueue(s.sessions[1], "q")
+		if got, err := takes.Dequeue(s.ctx); err != nil || string(got) != "a" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if ready(end) {
+			t.Fatal("the story is another")
+		}
+		if one := <-end; one.err != nil {
+			t.Errorf("violation of once: it was put and taken: %v", one.err)
+		}
+		if again, err := takes.TryDequeue(s.ctx); !errors.Is(err, ErrEmpty) {
+			t.Errorf("violation of once: %q once more, %v", again, err)
 		}
 	})
 }

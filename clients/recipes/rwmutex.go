@@ -32,7 +32,7 @@ func (m *RWMutex) Lock(ctx context.Context) (*Lock, error) {
 	a.mine = m.name + "/writer"
 	a.free = []obstacle{{key: a.mine}, {key: m.name + "/readers/", prefix: true}}
 	a.queues = []string{"writing", "reading"}
-	return a.lock(ctx, "lock", true)
+	return m.lock(ctx, a, "lock")
 }
 
 // RLock waits until it is the caller's turn and no writer is in, and takes the lock for reading. It ends as
@@ -42,7 +42,11 @@ func (m *RWMutex) RLock(ctx context.Context) (*Lock, error) {
 	a.mine = m.name + "/readers/" + a.id
 	a.free = []obstacle{{key: m.name + "/writer"}}
 	a.queues = []string{"writing"}
-	l, err := a.lock(ctx, "lock for reading", true)
+	return m.lock(ctx, a, "lock for reading")
+}
+
+func (m *RWMutex) lock(ctx context.Context, a *attempt, act string) (*Lock, error) {
+	l, err := a.lock(ctx, act, true)
 	if err == nil && l.token%tidyEvery == 0 {
 		m.session.tidy(clients.Prefix(m.name + "/readers/"))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,7 +169,7 @@ func (a *actors) carryOut(s *Session, p *process, one act, who string) bool {
 		a.take(ctx, NewQueue(s, worldPrefix+"queue"))
 		return true
 	default:
-		a.addTo(ctx, p, p.rand)
+		a.addTo(ctx, p, fixed())
 		return true
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -177,12 +178,15 @@ func (a *actors) carryOut(s *Session, p *process, one act, who string) bool {
 	return h.err != nil || a.keep(h, p, one)
 }
 
+// fixed is a stream for what schedules do not vary.
+func fixed() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) } //nolint:gosec // reproducible
+
 // keep is what is done under a lock.
 func (a *actors) keep(h held, p *process, one act) bool {
 	holder := &believer{who: h.who, token: h.lock.Token(), session: h.lock.attempt.session, writes: h.writes}
 	a.took(h.name, holder)
-	next := access{lock: h.name, token: holder.token, reads: !h.writes}
-	value, err := a.reach(p, p.rand, next)
+	r, next := fixed(), access{lock: h.name, token: holder.token, reads: !h.writes}
+	value, err := a.reach(p, r, next)
 	if one.Pause > 0 {
 		a.world.mu.Lock()
 		p.pause(one.Pause)
@@ -191,7 +195,7 @@ func (a *actors) keep(h held, p *process, one act) bool {
 	time.Sleep(one.Hold)
 	if err == nil {
 		next.change, next.value = h.writes, value+1
-		again, err := a.reach(p, p.rand, next)
+		again, err := a.reach(p, r, next)
 		if err == nil && !h.writes && again != value {
 			a.violated("exclusion", "%s reads %d and then %d of %s under one lock", h.who, value, again, h.name)
 		}

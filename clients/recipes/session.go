@@ -1,6 +1,7 @@
 package recipes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func newSession(ctx context.Context, s store, ttl time.Duration) (*Session, erro
 // called. What was held under it may be held by another from then on.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err is nil as long as the session lasts. Then it is ErrLost or ErrClosed.
+// Err is nil as long as the session lasts. Then it matches ErrLost or ErrClosed.
 func (s *Session) Err() error { return context.Cause(s.ctx) }
 
 // Close ends the session and gives up all that is held under it, at one moment. Operations under way end with
@@ -74,12 +75,12 @@ func (s *Session) lost(reason error) { s.stop(errors.Join(ErrLost, reason)) }
 // nameMax leaves room for what recipes add to a name: keys have at most 4 KiB.
 const nameMax = 3 << 10
 
-// admits tells why nothing of this name can be held.
-func (s *Session) admits(name string) error {
+// admits tells why nothing of this name is to be begun.
+func (s *Session) admits(ctx context.Context, name string) error {
 	if name == "" || len(name) > nameMax {
 		return fmt.Errorf("a name of %d bytes: need 1 to %d", len(name), nameMax)
 	}
-	return s.Err()
+	return cmp.Or(s.Err(), context.Cause(ctx))
 }
 
 // bind returns a context that ends with ctx and with the session.

@@ -56,8 +56,8 @@ type answer struct {
 }
 
 // commit carries out a transaction that does no harm when it takes effect twice, one copy after the other. When
-// it returns an answer, no copy is on its way any more. It goes on until the context ends. An error is *unknown
-// if a copy may have taken effect, or may yet; otherwise none has, and none will.
+// it returns an answer, no copy is on its way any more (F4). It goes on until the context ends. An error is
+// *unknown if a copy may have taken effect, or may yet; otherwise none has, and none will.
 func commit(ctx context.Context, s store, t txn) (answer, error) {
 	var open *unknown
 	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {

@@ -130,8 +130,11 @@ func configOf(id epaxos.ReplicaID, seed uint64, replicas int) node.Config {
 func (w *world) now() time.Duration { return time.Since(w.began) }
 
 // after does something later, at an instant of its own.
-func (w *world) after(d time.Duration, do func()) {
-	jitter := time.Duration(w.rand.IntN(int(time.Millisecond)))
+func (w *world) after(d time.Duration, do func()) { w.afterBy(w.rand, d, do) }
+
+// afterBy draws from a stream that nobody else draws from at the same instant, as w.rand is that of events alone.
+func (w *world) afterBy(r *rand.Rand, d time.Duration, do func()) {
+	jitter := time.Duration(r.IntN(int(time.Millisecond)))
 	time.AfterFunc(d+jitter, func() { w.due <- do })
 }
 
@@ -231,11 +234,11 @@ func (w *world) greet(h *host, life int) {
 
 // send does something at another replica, unless the network is against it.
 func (w *world) send(from, to *host, arrives func()) {
-	if w.loses() {
+	if w.loses(w.rand) {
 		return
 	}
 	life := to.life
-	w.after(w.delay(), func() {
+	w.after(w.delay(w.rand), func() {
 		if to.node == nil || to.life != life || from.cut || to.cut {
 			return
 		}
@@ -245,13 +248,13 @@ func (w *world) send(from, to *host, arrives func()) {
 	})
 }
 
-func (w *world) loses() bool { return w.rand.IntN(100) < w.loss }
+func (w *world) loses(r *rand.Rand) bool { return r.IntN(100) < w.loss }
 
 // delay is that of one message: mostly short, sometimes long.
-func (w *world) delay() time.Duration {
-	d := time.Duration(w.rand.Int64N(int64(w.latency)))
-	if w.loss > 0 && w.rand.IntN(20) == 0 {
-		d += time.Duration(w.rand.Int64N(int64(time.Second)))
+func (w *world) delay(r *rand.Rand) time.Duration {
+	d := time.Duration(r.Int64N(int64(w.latency)))
+	if w.loss > 0 && r.IntN(20) == 0 {
+		d += time.Duration(r.Int64N(int64(time.Second)))
 	}
 	return d
 }

@@ -10,6 +10,9 @@ import (
 // TestHotKey: adds of all regions to one key are as quick as to keys of their own; puts to one key are not, and then no
 // component exceeds what the windows allow, and requests that wait go together.
 func TestHotKey(t *testing.T) {
+	if raceDetector {
+		t.Skip("a run is one thread")
+	}
 	o, err := Defaults("hot-key")
 	if err != nil {
 		t.Fatal(err)

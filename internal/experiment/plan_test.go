@@ -9,6 +9,9 @@ import (
 
 // TestPrediction: what plan reckons is what a run measures, with and without conflicts.
 func TestPrediction(t *testing.T) {
+	if raceDetector {
+		t.Skip("a run is one thread")
+	}
 	o, err := Defaults("plan")
 	if err != nil {
 		t.Fatal(err)

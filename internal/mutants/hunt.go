@@ -26,6 +26,9 @@ var hunters = map[string]*hunter{
 	"epochs": {folder: "internal/sim", arguments: func(h hunt) []string {
 		return []string{"-test.run=^TestSeeds$", "-runs=" + strconv.Itoa(h.runs), "-seed=1", "-epochs=many"}
 	}},
+	"watching": {folder: "internal/sim", arguments: func(h hunt) []string { // reconnects, not seeds
+		return []string{"-test.run=^TestWatching$", "-reconnects=" + strconv.Itoa(h.runs)}
+	}},
 	"plays": {folder: "internal/sim", arguments: func(h hunt) []string { // schedules on whole nodes, by name
 		return []string{"-test.run=^Test" + h.where + "$"}
 	}},

@@ -122,6 +122,7 @@ func (n *Node) begin(members wire.Members) error {
 		e.role = Joining
 	}
 	n.epoch = e
+	n.state.PackRecords(members.Format >= wire.FormatPacks) // a Reconfigure stands at one place of the order
 	n.history.restart(e.membership)
 	n.meet()
 	if n.admitted {

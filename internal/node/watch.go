@@ -49,6 +49,7 @@ func (n *Node) initWatches() {
 // openState is the applied state as the store has it.
 func (n *Node) openState() {
 	n.state = execution.NewState(n.config.Store)
+	n.state.PackRecords(n.members.Format >= wire.FormatPacks)
 	if n.watched != nil {
 		n.state.RecordChanges()
 	}

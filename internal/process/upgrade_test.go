@@ -60,6 +60,7 @@ func TestRollingUpgrade(t *testing.T) {
 		restart(r, first)
 	}
 	expect(1, "the cluster is at format level 1, and this needs 2", "snapshot", "save", file)
+	expect(1, "the cluster is at format level 1, and this needs 3", "put", "leased", "v", "--lease", "9.9")
 
 	// One that is down when the level is raised, and comes back as it was, is behind by a level.
 	last := c.Replicas[2]
@@ -70,6 +71,7 @@ func TestRollingUpgrade(t *testing.T) {
 	expect(1, "replica 3 does not answer", "member", "raise-format")
 	expect(0, fmt.Sprintf("format level %d from epoch 2 on", wire.Format), "member", "raise-format", "--force")
 	expect(0, "is sound", "snapshot", "save", file)
+	expect(1, "the lease is gone", "put", "leased", "v", "--lease", "9.9")
 	if err := last.Launch(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,13 +11,14 @@ import (
 	"github.com/264bc8cf/epaxos/internal/sim"
 )
 
-var increments = flag.Int("increments", 2500, "how many increments TestCounting counts")
+var increments = flag.Int("increments", 0, "how many increments TestCounting counts; 0 is 2500, or 300 with -short")
 
 // TestCounting: clients in five regions count in sessions, ordinary increments and ones that commute, while replicas are
 // killed, messages are lost, and clients ask elsewhere and restart. In the end each counter is what was acknowledged
 // and what was unknown and found to be applied, exactly.
 func TestCounting(t *testing.T) {
 	began, printed := time.Now(), time.Now()
+	wanted := atLeast(*increments, 2500)
 	var total sim.Report
 	done := func() int { return total.Tally.Acknowledged + total.Tally.Resolved }
 	told := func() string {
@@ -28,7 +29,7 @@ func TestCounting(t *testing.T) {
 			tally.Resolved, tally.Refuted, tally.Unresolved, tally.Commuting, total.Repeated, total.Crashes, total.Restarts,
 			total.Lost, total.Elapsed.Round(time.Second), time.Since(began).Round(time.Second), processor())
 	}
-	for at := *seed; done() < *increments; at++ {
+	for at := *seed; done() < wanted; at++ {
 		options := sim.Options{
 			Seed: at, Replicas: *replicas, Commands: *commands, Keep: kept(t), Epochs: epochsOf(*epochs), Counting: true,
 		}
@@ -44,8 +45,20 @@ func TestCounting(t *testing.T) {
 	}
 	t.Log(told())
 	tally := total.Tally
-	if *increments > 1000 && (tally.Resolved == 0 || tally.Refuted == 0 || tally.Commuting == 0 || total.Restarts == 0 || total.Repeated == 0) {
+	if wanted > 1000 && (tally.Resolved == 0 || tally.Refuted == 0 || tally.Commuting == 0 || total.Restarts == 0 || total.Repeated == 0) {
 		t.Errorf("it shows too little")
+	}
+}
+
+// atLeast is how much a test has to do: what a flag says, or else as much as suits a test, or the race detector.
+func atLeast(said, usual int) int {
+	switch {
+	case said > 0:
+		return said
+	case testing.Short():
+		return usual / 8
+	default:
+		return usual
 	}
 }
 

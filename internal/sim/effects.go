@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -198,6 +199,9 @@ func (h *hostEffects) at(key pointKey) digest {
 	sum := h.keys[key]
 	if session, is := sessionOf(key); is { // whatever changes a session may change what it remembers
 		sum.add(h.keys[session])
+		for _, record := range recordsOf(key, session) {
+			sum.add(h.keys[record])
+		}
 	}
 	point := epaxos.Footprint{{Mode: epaxos.Write, Space: key.space, Key: key.key}}
 	for _, p := range h.wide {
@@ -216,6 +220,22 @@ func sessionOf(key pointKey) (pointKey, bool) {
 	}
 	key.key = key.key[:length]
 	return key, true
+}
+
+// recordsOf is the keys of the requests whose records share a key.
+func recordsOf(key, session pointKey) (records []pointKey) {
+	const mark, numbers = '\xfd', 16
+	rest := key.key[len(session.key):]
+	if len(rest) != 9 || rest[0] != mark {
+		return nil
+	}
+	first := binary.BigEndian.Uint64([]byte(rest[1:])) * numbers
+	for number := first; number < first+numbers; number++ {
+		record := session
+		record.key = string(binary.BigEndian.AppendUint64([]byte(session.key), number))
+		records = append(records, record)
+	}
+	return records
 }
 
 // stateOf reads every key of a disk.

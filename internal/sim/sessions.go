@@ -166,6 +166,19 @@ func (c *checker) operated(host int, id epaxos.InstanceID, op *wire.SessionOp, r
 	}
 }
 
+// tells takes what the only checkpoint that can have covered some numbers, from one on, says of them: those that were
+// not applied, and no others.
+func (c *checker) tells(id epaxos.InstanceID, from uint64, r *wire.SessionResult) {
+	for number := from; number < r.Session.Floor; number++ {
+		applied := c.sessions.known[id].ends[number].applied
+		if missing := slices.Contains(r.Missing, number); missing == applied {
+			c.w.violated("once", "a checkpoint of session %v to %d says %v of request %d not having been applied; it was: %v",
+				id, r.Session.Floor, missing, number, applied)
+			return
+		}
+	}
+}
+
 // opens takes the answer to who asked for a session: it is his alone.
 func (c *checker) opens(host int, r *wire.SessionResult) {
 	s := c.sessions

@@ -14,6 +14,7 @@ const (
 	FormatBarriers uint32 = 2 // ControlBarrier, and with it snapshots of a cluster that serves
 	FormatLeases   uint32 = 3 // keys that end with a lease
 	FormatCuts     uint32 = 3 // ControlCut, and with it reads of a state that is kept
+	FormatPacks    uint32 = 3 // records of requests of sessions share keys of the applied state
 )
 
 // Hello opens a connection between two replicas, each way.

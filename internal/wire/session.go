@@ -214,6 +214,16 @@ func AppendSessionRecord(dst []byte, r *SessionRecord) []byte {
 	return e.done()
 }
 
+// SessionRecordExecuted reads of what AppendSessionRecord wrote whether the request was executed.
+func SessionRecordExecuted(body []byte) (bool, error) {
+	return decode("SessionRecord", body, func(d *decoder) bool {
+		d.exactly("array", 2)
+		executed := d.bool("executed")
+		d.view("result", ClientFrameMax)
+		return executed
+	})
+}
+
 // DecodeSessionRecord reads what AppendSessionRecord wrote.
 func DecodeSessionRecord(body []byte) (SessionRecord, error) {
 	return decode("SessionRecord", body, func(d *decoder) SessionRecord {
