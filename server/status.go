@@ -126,7 +126,8 @@ func (s *Server) statusJSON() []byte {
 }
 
 func (s *Server) refreshStatus(now time.Duration) {
-	if now.Milliseconds()-s.status.Load().UptimeMS >= statusInterval.Milliseconds() {
+	last := s.status.Load()
+	if now.Milliseconds()-last.UptimeMS >= statusInterval.Milliseconds() || s.node.Admitted() != last.Admitted {
 		s.publishStatus()
 	}
 }

@@ -71,7 +71,7 @@ func TestExplain(t *testing.T) {
 	options, report, found := plantedSeed(t)
 	text := Explain(options, report, found, false)
 	t.Log(text)
-	for _, part := range []string{"violation of planted: ", "-args -seed=", "-keep=", "-replicas=", "fault ", " 1.3 "} {
+	for _, part := range []string{"violation of planted: ", "-args -runs=1 -seed=", "-keep=", "-replicas=", "fault ", " 1.3 "} {
 		if !strings.Contains(text, part) {
 			t.Errorf("%q is missing in:\n%s", part, text)
 		}
