@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,6 +52,19 @@ func write(t testing.TB, text string) string {
 func load(t testing.TB, text string) (Config, error) {
 	t.Helper()
 	return Load(Source{File: write(t, text)})
+}
+
+// TestLoadAtOnce is for the race detector: several replicas may be configured at once in one process.
+func TestLoadAtOnce(t *testing.T) {
+	var loads sync.WaitGroup
+	for range 100 {
+		loads.Go(func() {
+			if err := kindCluster.read("000102030405060708090a0b0c0d0e0f"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	loads.Wait()
 }
 
 // TestLoad pins every field of a file, so a key that the table and the struct name differently shows.

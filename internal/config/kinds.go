@@ -41,8 +41,8 @@ var (
 )
 
 var (
-	kindCluster     = &kind{name: "32 hex digits", tags: digits, read: readText(new(ClusterID))}
-	kindFingerprint = &kind{name: "64 hex digits", tags: digits, read: readText(new(Fingerprint))}
+	kindCluster     = &kind{name: "32 hex digits", tags: digits, read: readText[ClusterID]}
+	kindFingerprint = &kind{name: "64 hex digits", tags: digits, read: readText[Fingerprint]}
 	kindReplica     = &kind{name: "id", tags: number, read: wrap(parseReplica)}
 	kindIncarnation = &kind{name: "number", tags: either, read: wrap(parseIncarnation),
 		text: func(v any) string { return fmt.Sprintf("%#x", v) }}
@@ -68,8 +68,12 @@ func wrap[T any](parse func(string) (T, error)) func(string) error {
 	}
 }
 
-func readText(into interface{ UnmarshalText([]byte) error }) func(string) error {
-	return func(text string) error { return into.UnmarshalText([]byte(text)) }
+// readText reads into a value of its own, because files are read on several goroutines at once.
+func readText[T any, P interface {
+	*T
+	UnmarshalText(text []byte) error
+}](text string) error {
+	return P(new(T)).UnmarshalText([]byte(text))
 }
 
 // parseWhole refuses what Go or YAML would read in a base nobody meant: 010 is 8 to both.
