@@ -477,6 +477,9 @@ func TestTurmoil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() {
+		seeds = min(seeds, 8)
+	}
 	epochs, served, shared := 0, 0, 0
 	for seed := range uint64(seeds) { //nolint:gosec // few
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

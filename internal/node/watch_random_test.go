@@ -301,6 +301,9 @@ func TestSpectators(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() {
+		seeds = min(seeds, 3)
+	}
 	events, resyncs := 0, 0
 	for seed := range uint64(seeds) { //nolint:gosec // few
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

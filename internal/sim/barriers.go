@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/264bc8cf/epaxos/epaxos"
+	"github.com/264bc8cf/epaxos/execution"
 	"github.com/264bc8cf/epaxos/internal/node"
 	"github.com/264bc8cf/epaxos/internal/wire"
 )
@@ -42,17 +43,31 @@ func (w *world) divided(i int, a *node.Answer) {
 		w.violated("durability", "r%d answers a barrier with group %d, whose state is gone: %v", replicaOf(i), a.Cut, err)
 		return
 	}
-	var kept fingerprint
-	//nolint:errcheck // the visitor returns none and a memory store has none of its own
-	past.Scan([]byte{byte(epaxos.SpaceState)}, []byte{byte(epaxos.SpaceState) + 1}, func(key, value []byte) error {
-		kept.addBytes(key[1:])
-		kept.addBytes(value)
-		return nil
-	})
+	kept := stateOn(past)
 	past.Close()
 	h.disk.memory.Unpin(a.Cut)
 	if !w.check.behinds[kept] {
 		w.violated("order", "r%d answers a barrier with group %d, whose state is that behind no barrier", replicaOf(i), a.Cut)
+	}
+}
+
+// stateOn is the state of the machine, as a store or an earlier state of one has it.
+func stateOn(saved execution.Reader) (state fingerprint) {
+	//nolint:errcheck // the visitor returns none and a memory store has none of its own
+	saved.Scan([]byte{byte(epaxos.SpaceState)}, []byte{byte(epaxos.SpaceState) + 1}, func(key, value []byte) error {
+		state.addBytes(key[1:])
+		state.addBytes(value)
+		return nil
+	})
+	return state
+}
+
+// behindEnd takes in the state at the end of an epoch, which lies behind a barrier if there was one in the component
+// that ended it. The books compare it with what other replicas hold there.
+func (c *checker) behindEnd(host int) {
+	h := c.w.hosts[host]
+	if !h.order.bar.IsZero() {
+		c.behinds[stateOn(h.disk.memory)] = true
 	}
 }
 

@@ -299,6 +299,7 @@ func (c *checker) turnedTo(host int) {
 func (c *checker) ended(host int, b *book, state []byte) {
 	h := c.effects.at(host)
 	b.final[host] = h.prefix.Clone()
+	c.behindEnd(host)
 	if b.end != nil {
 		return
 	}

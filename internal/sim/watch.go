@@ -369,7 +369,7 @@ func (o *watchedOrder) Next() []execution.Vertex {
 	standing := o.w.check.executed(o.host, o.epoch, component)
 	for _, v := range component[:standing] {
 		if v.Command.Footprint.Controls() {
-			if !v.Command.Footprint.EndsEpoch() && standing == len(component) {
+			if !v.Command.Footprint.EndsEpoch() {
 				o.bar = v.ID
 			}
 			continue
