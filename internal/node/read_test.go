@@ -167,3 +167,39 @@ func (c *company) readServed(i int, key string, consistency node.Consistency, to
 	c.settle(0)
 	return id
 }
+
+// TestTokensWithoutRoom: the answers of the turn that ends an epoch have tokens, though the disk has no room for the end.
+func TestTokensWithoutRoom(t *testing.T) {
+	c := newCompany(t, 1)
+	c.settle(time.Second)
+	w := c.put(0, "k", "v")
+	c.reconfigure(0, func(*wire.Members) {})
+	n := c.nodes[0]
+	var found *node.Answer
+	for range 20 {
+		if _, err := n.Save(c.now); err != nil {
+			t.Fatal(err)
+		}
+		c.stores[0].Full(true)
+		answers, err := n.Execute(c.now)
+		c.stores[0].Full(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range answers {
+			if answers[i].Proposal == w {
+				found = &answers[i]
+			}
+		}
+	}
+	switch {
+	case found == nil:
+		t.Fatal("the write is not answered")
+	case found.Token.Epoch != 1 || len(found.Token.Deps) != 1 || found.Token.Deps[0] == 0:
+		t.Errorf("violation of linearizability: the answer has the token %+v", found.Token)
+	}
+	c.settle(5 * time.Second)
+	if members, _ := n.Members(); members.Epoch != 2 {
+		t.Errorf("the epoch is %d", members.Epoch)
+	}
+}
